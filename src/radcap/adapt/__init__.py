@@ -1,0 +1,1 @@
+"""What trains: adapter strategies as rules over components and kinds of projection, and their audit."""

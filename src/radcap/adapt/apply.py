@@ -1,0 +1,71 @@
+"""Put a model's adapters on, save them, and load them back strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radcap import files
+from radcap.adapt.strategies import Targets, targets
+from radcap.errors import UserError
+from radcap.models import base
+from radcap.models.base import Loaded
+from radcap.models.family import family
+from radcap.settings import Lora, PublishedRow
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
+    """Wrap a base in fresh adapters: rank, alpha and targets by the strategy, overrides by the settings."""
+    from peft import LoraConfig, get_peft_model
+
+    chosen = targets(
+        lora.strategy,
+        loaded.family.inventory(loaded.model),
+        published=published,
+        vision_tower=lora.vision_tower,
+    )
+    config = LoraConfig(
+        r=published.r if lora.r == "published" else lora.r,
+        lora_alpha=published.alpha if lora.alpha == "published" else lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(chosen.lora),
+        modules_to_save=list(chosen.full) or None,
+        bias="none",
+    )
+    return get_peft_model(loaded.model, config), chosen
+
+
+def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path) -> None:
+    """Adapters in peft's own format, with their base's place; or all weights in the published layout."""
+    from peft import PeftModel
+
+    if isinstance(trainee, PeftModel):
+        for config in trainee.peft_config.values():
+            config.base_model_name_or_path = base_folder.as_posix()
+        trainee.save_pretrained(str(folder))
+        # peft's model card, which names nothing that the base's record and the audit do not
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        trainee.save_pretrained(str(folder))
+        loaded.family.save_processor(loaded.processor, str(folder))
+
+
+def load_tuned(folder: Path, base_folder: Path, *, dtype: str) -> Loaded:
+    """A fine-tuned model ready to caption: adapters on their base, merged; or weights that trained in full."""
+    if not (folder / "adapter_config.json").exists():
+        record = files.read_json(base_folder / base.RECORD)
+        return base.load_weights(family(record["family"]), str(folder), revision=None, dtype=dtype)
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    loaded = base.load(base_folder, dtype=dtype)
+    tuned = PeftModel.from_pretrained(loaded.model, str(folder))
+    with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as stored:
+        wrong = set(stored.keys()) ^ set(get_peft_model_state_dict(tuned))
+    if wrong:
+        raise UserError(f"{folder}: the adapter does not fit its base ({len(wrong)} keys, first {min(wrong)})")
+    loaded.model = tuned.merge_and_unload()
+    return loaded

@@ -1,0 +1,1 @@
+"""Captions from a model: batched decoding, written as JSON lines."""

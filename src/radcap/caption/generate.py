@@ -1,0 +1,95 @@
+"""Batched decoding with left padding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from radcap import files
+from radcap.data import clean
+from radcap.models.base import Loaded
+from radcap.models.inputs import collate, encode
+from radcap.progress import track
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One generated caption. `finish` is "end" (the model ended it) or "length" (cut at max_new_tokens)."""
+
+    id: str
+    variant: str
+    caption: str
+    tokens: int
+    finish: str
+
+
+def captions(
+    loaded: Loaded, rows: Dataset, prompt: str, *, variant: str, batch_size: int, beams: int, max_new_tokens: int
+) -> list[Caption]:
+    """Caption every row, in the rows' order. Batches hold prompts of similar length, so padding is rare."""
+    adapter = loaded.family
+    lengths = [encode(loaded, row["image"], prompt)[0][adapter.ids].shape[1] for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: (lengths[index], index))
+    loaded.model.eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded.model.to(device)
+    made: dict[int, Caption] = {}
+    for chosen in track(_batches(order, batch_size), total=-(-len(order) // batch_size), label=f"generate {variant}"):
+        examples = [encode(loaded, rows[index]["image"], prompt)[0] for index in chosen]
+        sequences = _decode(loaded, examples, device=device, beams=beams, max_new_tokens=max_new_tokens)
+        for index, tokens in zip(chosen, sequences, strict=True):
+            made[index] = _caption(loaded, rows[index]["id"], variant, tokens)
+    return [made[index] for index in range(len(rows))]
+
+
+def write(path: Path, made: Sequence[Caption]) -> None:
+    """One JSON object a line, in the order given."""
+    files.write_text(path, "".join(json.dumps(asdict(caption), ensure_ascii=False) + "\n" for caption in made))
+
+
+def read(path: Path) -> list[Caption]:
+    # Split at \n alone: a caption may hold other characters that str.splitlines would split at.
+    return [Caption(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+@torch.inference_mode()
+def _decode(
+    loaded: Loaded, examples: list[dict[str, torch.Tensor]], *, device: str, beams: int, max_new_tokens: int
+) -> list[list[int]]:
+    adapter = loaded.family
+    batch = collate(examples, ids=adapter.ids, pad_id=adapter.pad_id(loaded.processor), side="left")
+    inputs = {name: _placed(tensor, device, loaded.model.dtype) for name, tensor in batch.items()}
+    output = loaded.model.generate(
+        **inputs,
+        do_sample=False,
+        num_beams=beams,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=adapter.end_id(loaded.processor),
+        pad_token_id=adapter.pad_id(loaded.processor),
+    )
+    return [row.tolist() for row in output[:, batch[adapter.ids].shape[1] :]]
+
+
+def _placed(tensor: torch.Tensor, device: str, dtype: torch.dtype) -> torch.Tensor:
+    return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+
+
+def _caption(loaded: Loaded, id_: str, variant: str, tokens: list[int]) -> Caption:
+    end = loaded.family.end_id(loaded.processor)
+    ended = end in tokens
+    kept = tokens[: tokens.index(end)] if ended else tokens
+    text = loaded.family.tokenizer(loaded.processor).decode(kept, skip_special_tokens=True)
+    return Caption(id_, variant, clean.caption(text), len(kept), "end" if ended else "length")

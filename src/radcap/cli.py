@@ -1,0 +1,70 @@
+"""The `radcap` command: what people ask of a project besides running it."""
+
+import argparse
+from pathlib import Path
+
+from radcap import __version__, layout
+from radcap.errors import UserError, one_line_errors
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse and run one subcommand; users' mistakes are one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="radcap", description="Reproducible radiology image captioning.")
+    parser.add_argument("--version", action="version", version=f"radcap {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="validate params.yaml and show what would run")
+    check.set_defaults(run=_check)
+
+    report = commands.add_parser("report", help="show the results table")
+    report.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
+    report.set_defaults(run=_report)
+
+    sheet = commands.add_parser("sheet", help="draw a contact sheet of a prepared split")
+    sheet.add_argument("split", choices=[*layout.SPLITS, "general"])
+    sheet.add_argument("--out", type=Path, default=Path("sheet.png"), metavar="FILE", help="default: %(default)s")
+    sheet.add_argument("--count", type=_positive, default=40, metavar="N", help="pictures; default: %(default)s")
+    sheet.set_defaults(run=_sheet)
+
+    options = parser.parse_args(arguments)
+    with one_line_errors():
+        options.run(options)
+
+
+def _check(_: argparse.Namespace) -> None:
+    from radcap import settings
+
+    params = settings.load()
+    print(f"profile {params.profile}, source {params.active.data.source}, weights {params.active.weights}")
+    print(f"protocol {params.score.protocol}, seed {params.seed}")
+    for key in params.models:
+        print(f"{key}: {params.variant(key)}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from radcap.report.readme import table_of, update
+
+    path = layout.REPORTS / "summary.md"
+    if not path.exists():
+        raise UserError(f"{path} not found; `dvc repro` makes it")
+    print(table_of(path.read_text(encoding="utf-8")), end="")
+    if options.readme and update(options.readme, path):
+        print(f"updated the table in {options.readme}")
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    from radcap.data import store
+    from radcap.report.sheet import contact_sheet
+
+    rows = store.read(layout.split(options.split))
+    count = min(options.count, len(rows))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, range(count)).save(options.out)
+    print(f"{count} of {len(rows)} rows of {options.split} in {options.out}")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

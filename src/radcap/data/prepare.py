@@ -1,0 +1,142 @@
+"""Splits of a source into Arrow files, with a report in which rows in = rows out + quarantined."""
+
+import csv
+import hashlib
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radcap import files, layout, seeds
+from radcap.data import clean, concepts, folder, store
+from radcap.errors import UserError
+from radcap.progress import track
+from radcap.settings import Data
+
+
+def prepare(data: Data, *, seed: int) -> dict[str, Any]:
+    """Write data/*.arrow, data/report.json and data/quarantine.csv; return the report.
+
+    All files are written beside their place first: a mistake in any split leaves nothing behind.
+    """
+    report: dict[str, Any] = {"source": data.source, "splits": {}}
+    refused: list[tuple[str, folder.Refused]] = []
+    Path("data").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="data", prefix=".prepare-") as name:
+        out = Path(name)
+        with _source(data, seed=seed) as root:
+            for split in layout.SPLITS:
+                report["splits"][split], out_of_split = _write_split(root, split, out)
+                refused += [(split, row) for row in out_of_split]
+        report["general"] = store.write(out / "general.arrow", _general(data, seed=seed))
+        files.write_json(out / "report.json", report)
+        files.write_text(out / "quarantine.csv", _quarantine(refused))
+        for path in sorted(out.iterdir()):
+            path.replace(Path("data") / path.name)
+    return report
+
+
+@contextmanager
+def _source(data: Data, *, seed: int) -> Iterator[Path]:
+    if data.source == "folder":
+        # Relative to the project also inside a queued experiment, whose working copy has no such folder.
+        yield layout.main_workspace() / Path(data.path).expanduser()
+        return
+    from radcap.data.phantoms.write import write
+
+    with tempfile.TemporaryDirectory(prefix="radcap-") as name:
+        counts = {split: getattr(data, split) for split in layout.SPLITS}
+        write(Path(name), counts=counts, seed=seeds.derive(seed, "prepare"))
+        yield Path(name)
+
+
+def _write_split(root: Path, split: str, out: Path) -> tuple[dict[str, Any], list[folder.Refused]]:
+    captions = root / f"{split}_captions.csv"
+    rows_in = sum(1 for _ in folder.table(captions, ("ID", "Caption"))) if root.is_dir() else 0
+    tally = _Tally()
+    kept = tally.kept(track(folder.read(root, split), total=rows_in, label=f"prepare {split}"))
+    rows_out = store.write(out / f"{split}.arrow", kept)
+    if rows_out == 0:
+        reasons = ", ".join(sorted({row.reason for row in tally.refused})) or "the captions file has no rows"
+        raise UserError(f"no usable row in split {split} of {root} ({reasons})")
+    return tally.report(rows_in, rows_out, captions), tally.refused
+
+
+class _Tally:
+    """Counts what passes while a split is written."""
+
+    def __init__(self) -> None:
+        self.refused: list[folder.Refused] = []
+        self.words: list[int] = []
+        self.modalities: Counter[str] = Counter()
+        self.cleaned = self.without_concepts = 0
+
+    def kept(self, rows: Iterator[store.Row | folder.Refused]) -> Iterator[store.Row]:
+        for row in rows:
+            if isinstance(row, folder.Refused):
+                self.refused.append(row)
+                continue
+            self.words.append(len(row.caption.split()))
+            self.modalities[concepts.modality(row.cuis)] += 1
+            self.cleaned += row.caption != row.raw_caption
+            self.without_concepts += not row.cuis
+            yield row
+
+    def report(self, rows_in: int, rows_out: int, captions: Path) -> dict[str, Any]:
+        quartiles = np.percentile(self.words, [25, 50, 75]).tolist()
+        return {
+            "rows_in": rows_in,
+            "rows_out": rows_out,
+            "quarantined": dict(sorted(Counter(row.reason for row in self.refused).items())),
+            "captions_changed_by_cleaning": self.cleaned,
+            "rows_without_concepts": self.without_concepts,
+            "modalities": dict(sorted(self.modalities.items())),
+            "words": {"mean": round(float(np.mean(self.words)), 2), "quartiles": quartiles, "max": max(self.words)},
+            "captions_sha256": files.sha256(captions),
+        }
+
+
+def _general(data: Data, *, seed: int) -> Iterator[store.Row]:
+    """The miniatures' pretraining examples: general pictures, and radiology sentences on a blank picture."""
+    if not data.pictures + data.sentences:
+        return
+    from PIL import Image
+
+    from radcap.data.phantoms import general
+
+    blank = Image.new("RGB", (64, 64), "white")
+    for index in range(data.pictures):
+        rng = np.random.default_rng([seeds.derive(seed, "pictures"), index])
+        yield _example(f"picture_{index:06d}", *general.picture(rng))
+    for index in range(data.sentences):
+        rng = np.random.default_rng([seeds.derive(seed, "sentences"), index])
+        yield _example(f"sentence_{index:06d}", blank, general.sentence(rng))
+
+
+def _example(id_: str, image: Any, caption: str) -> store.Row:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    data = buffer.getvalue()
+    return store.Row(
+        id=id_,
+        image=data,
+        caption=clean.caption(caption),
+        raw_caption=caption,
+        cuis=(),
+        width=image.width,
+        height=image.height,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _quarantine(refused: list[tuple[str, folder.Refused]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["split", "line", "id", "reason"])
+    writer.writerows([split, row.line, row.id, row.reason] for split, row in refused)
+    return buffer.getvalue()

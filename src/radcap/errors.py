@@ -1,0 +1,60 @@
+"""What a user did wrong, told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: the message says what, where and what is allowed."""
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one clear line instead of a traceback: exit code 2 for a UserError, 130 for Ctrl-C."""
+    try:
+        yield
+    except UserError as error:
+        print(f"radcap: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("radcap: interrupted; nothing half-written is left behind", file=sys.stderr)
+        sys.exit(130)
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake of a pydantic report in one line (key, value, what is allowed), and how many more there are."""
+    mistakes = error.errors()
+    first = mistakes[0]
+    place = _place(first)
+    key = ".".join(place)
+    # A choice of types (a number, or a word) reports one mistake per type.
+    same = [m for m in mistakes if _place(m) == place]
+    if first["type"] == "missing":
+        text = f"{key} is missing"
+    elif first["type"] == "value_error":
+        text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
+    else:
+        text = f"{key}: {first['input']!r} is not allowed; allowed: {' or '.join(_wanted(m) for m in same)}"
+    more = len(mistakes) - len(same)
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _place(mistake: Any) -> list[str]:
+    parts = [str(part) for part in mistake["loc"]]
+    return [p for p in parts if p != "[key]" and not re.fullmatch(r"(constrained-)?(int|float)|literal\[.*\]", p)]
+
+
+def _wanted(mistake: Any) -> str:
+    if mistake["type"] == "literal_error":
+        return str(mistake["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+    wanted = str(mistake["msg"]).removeprefix("Input should be ")
+    kind = {"greater_than": "a number ", "greater_than_equal": "a number ", "less_than": "a number "}
+    return kind.get(mistake["type"], "") + wanted

@@ -1,0 +1,87 @@
+"""The base of a model: a miniature in a folder, or a record of published weights that stay where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radcap import files
+from radcap.errors import UserError
+from radcap.models.family import Family, family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+RECORD = "base.json"
+
+
+@dataclass
+class Loaded:
+    """A model with its processor and family, ready to be fed."""
+
+    family: Family
+    model: PreTrainedModel
+    processor: Any
+
+
+def record_published(folder: Path, *, family_name: str, checkpoint: str, revision: str) -> dict[str, Any]:
+    """Write base.json for published weights: where they lie, the resolved revision, and each file's SHA-256.
+
+    `checkpoint` is a local folder or a hub id, whose snapshot is downloaded into the hub's cache.
+    """
+    path = Path(checkpoint).expanduser()
+    snapshot = path if path.is_dir() else download(checkpoint, revision)
+    if not (snapshot / "config.json").exists():
+        raise UserError(f"checkpoint {checkpoint!r}: {snapshot} holds no config.json")
+    record = {
+        "family": family_name,
+        "weights": "published",
+        "checkpoint": checkpoint,
+        # A snapshot's folder in the hub's cache is named by its commit.
+        "revision": None if path.is_dir() else snapshot.name,
+        "files": files.folder_hashes(snapshot),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / RECORD, record)
+    return record
+
+
+def save_miniature(loaded: Loaded, folder: Path, *, family_name: str) -> None:
+    """Save in the published layout (config.json, safetensors, processor and tokenizer files) with base.json."""
+    loaded.model.save_pretrained(folder)
+    loaded.family.save_processor(loaded.processor, str(folder))
+    hashes = files.folder_hashes(folder)
+    record = {"family": family_name, "weights": "miniature", "checkpoint": None, "revision": None, "files": hashes}
+    files.write_json(folder / RECORD, record)
+
+
+def load(folder: Path, *, dtype: str) -> Loaded:
+    """Load what base.json describes. One function for miniatures, hub snapshots and local folders."""
+    record = files.read_json(folder / RECORD)
+    source = record["checkpoint"] or str(folder)
+    return load_weights(family(record["family"]), source, revision=record["revision"], dtype=dtype)
+
+
+def load_weights(adapter: Family, source: str, *, revision: str | None, dtype: str) -> Loaded:
+    """Load a model in the published layout from a hub id or a local folder. UserError: missing or incomplete."""
+    try:
+        model = adapter.load_model(source, revision=revision, dtype=dtype)
+        processor = adapter.load_processor(source, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"checkpoint {source!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    return Loaded(adapter, model, processor)
+
+
+def download(checkpoint: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"checkpoint {checkpoint!r}: neither a local folder nor reachable on the hub ({reason})"
+        ) from None

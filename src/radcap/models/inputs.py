@@ -1,0 +1,67 @@
+"""Images, prompts and captions as model inputs, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from radcap.data.images import open_rgb
+from radcap.models.base import Loaded
+from radcap.models.family import Tensors
+
+IGNORED = -100
+
+
+def fill(template: str, instruction: str) -> str:
+    """A model's prompt: its template with the instruction in place."""
+    return template.replace("{instruction}", instruction)
+
+
+def encode(
+    loaded: Loaded, image: bytes, prompt: str, *, caption: str | None = None, max_caption_tokens: int = 0
+) -> tuple[Tensors, bool]:
+    """Inputs of one example (first dimension 1) and whether its caption was cut to `max_caption_tokens`.
+
+    With a caption: its tokens and the end token follow the prompt, and labels cover just these.
+    Prompt and image tokens are never cut.
+    """
+    adapter = loaded.family
+    features = adapter.encode_prompt(loaded.processor, open_rgb(image), prompt)
+    features.pop("attention_mask", None)
+    if caption is None:
+        return features, False
+    full = [*adapter.caption_ids(loaded.processor, caption), adapter.end_id(loaded.processor)]
+    kept = torch.tensor([full[:max_caption_tokens]])
+    given = features[adapter.ids]
+    features["labels"] = torch.cat([torch.full_like(given, IGNORED), kept], dim=1)
+    features[adapter.ids] = torch.cat([given, kept], dim=1)
+    return features, len(full) > max_caption_tokens
+
+
+def collate(examples: Sequence[Tensors], *, ids: str, pad_id: int, side: Literal["left", "right"]) -> dict[str, Any]:
+    """One batch: token ids and labels padded on a side, with their attention mask; other inputs stacked.
+
+    Inputs whose shapes differ between examples (tiles of an image) are padded with zeros at their ends.
+    """
+    mask = [torch.ones_like(example[ids]) for example in examples]
+    batch = {ids.replace("input_ids", "attention_mask"): _pad(mask, 0, side)}
+    for name in examples[0]:
+        fill_value = {ids: pad_id, "labels": IGNORED}.get(name, 0)
+        batch[name] = _pad([example[name] for example in examples], fill_value, side)
+    return batch
+
+
+def _pad(tensors: Sequence[torch.Tensor], value: int, side: str) -> torch.Tensor:
+    shape = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
+    if all(list(t.shape[1:]) == shape for t in tensors):
+        return torch.cat(list(tensors))
+    out = tensors[0].new_full((len(tensors), *shape), value)
+    for row, tensor in zip(out, tensors, strict=True):
+        starts = [
+            full - size if side == "left" and i == 0 else 0
+            for i, (full, size) in enumerate(zip(shape, tensor.shape[1:], strict=True))
+        ]
+        row[tuple(slice(s, s + n) for s, n in zip(starts, tensor.shape[1:], strict=True))] = tensor[0]
+    return out

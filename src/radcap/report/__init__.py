@@ -1,0 +1,1 @@
+"""Tables from the pipeline's own results."""

@@ -1,0 +1,240 @@
+"""params.yaml as one frozen, validated tree.
+
+There are no defaults in code: what a run did is what params.yaml says. A mistake is one line that
+names the key, the value and what is allowed.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from radcap.errors import UserError, first_mistake
+
+ProfileName = Literal["sample", "rocov2"]
+StrategyName = Literal["published", "targeted", "extended", "hybrid"]
+ProtocolName = Literal["as-described", "imageclef-2025", "imageclef-2026"]
+FamilyName = Literal["llava", "smolvlm", "vision_gpt2"]
+Schedule = Literal["cosine", "linear", "constant"]
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|output|gate|up|down|fc1|fc2|linear)")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, tree: Any) -> Any:
+        for key in tree if isinstance(tree, dict) else ():
+            if key not in cls.model_fields:
+                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown key {key!r}; {hint}")
+        return tree
+
+
+class Data(Section):
+    source: Literal["phantoms", "folder"]
+    path: str = Field(min_length=1)
+    train: Count
+    valid: Count
+    test: Count
+    pictures: Count
+    sentences: Count
+
+
+class Pretrain(Section):
+    steps: Count
+    batch_size: Positive
+    learning_rate: Rate
+
+
+class Run(Section):
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    accumulation: Positive
+    learning_rate: Rate
+
+
+class Loader(Section):
+    workers: Count
+    cache: bool
+
+
+class ProfileGenerate(Section):
+    batch_size: Positive
+    base: bool
+
+
+class Scorers(Section):
+    weights: Literal["miniature", "published"]
+    deberta: str = Field(min_length=1)
+    deberta_revision: str = Field(min_length=1)
+    deberta_layer: Positive
+    medcat_pack: str = Field(min_length=1)
+
+
+class Profile(Section):
+    threads: Positive
+    data: Data
+    weights: Literal["miniature", "published"]
+    dtype: Literal["float32", "bfloat16"]
+    pretrain: Pretrain
+    lora: Run
+    full: Run
+    loader: Loader
+    generate: ProfileGenerate
+    scorers: Scorers
+
+
+class Lora(Section):
+    strategy: StrategyName
+    r: Positive | Literal["published"]
+    alpha: Positive | Literal["published"]
+    dropout: Fraction
+    vision_tower: bool
+    weight_decay: Fraction
+    warmup: Fraction
+    schedule: Schedule
+
+
+class Full(Section):
+    weight_decay: Fraction
+    warmup: Fraction
+    schedule: Schedule
+
+
+class Train(Section):
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    max_caption_tokens: Annotated[int, Field(ge=2)]
+
+
+class Prompt(Section):
+    instruction: str = Field(min_length=1)
+
+
+class Generate(Section):
+    beams: Positive
+    max_new_tokens: Positive
+
+
+class Score(Section):
+    protocol: ProtocolName
+
+
+class Miniature(Section):
+    image_size: Positive
+    patch_size: Positive
+    vision_width: Positive
+    vision_layers: Positive
+    width: Positive
+    layers: Positive
+    heads: Positive
+    vocabulary: Annotated[int, Field(ge=300)]
+
+
+class PublishedRow(Section):
+    """The model's row of the study's Table 3: LoRA rank, alpha, and targets as component.kind selectors."""
+
+    r: Positive
+    alpha: Positive
+    targets: tuple[str, ...] = Field(strict=False, min_length=1)
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            if not SELECTOR.fullmatch(target):
+                raise ValueError(f"{target!r} is no component.kind selector such as language.query or vision.*")
+        return targets
+
+
+class Model(Section):
+    family: FamilyName
+    tuning: Literal["lora", "full"]
+    checkpoint: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    template: str
+    miniature: Miniature
+    published: PublishedRow | None = None
+
+
+class Settings(Section):
+    seed: Count
+    profile: ProfileName
+    profiles: dict[ProfileName, Profile]
+    lora: Lora
+    full: Full
+    train: Train
+    prompt: Prompt
+    generate: Generate
+    score: Score
+    models: dict[str, Model]
+
+    @property
+    def active(self) -> Profile:
+        """The block of the chosen profile."""
+        return self.profiles[self.profile]
+
+    def model(self, key: str) -> Model:
+        """The block of one model; UserError for an unknown key."""
+        if key not in self.models:
+            raise UserError(f"unknown model {key!r}; allowed: {', '.join(self.models)}")
+        return self.models[key]
+
+    def variant(self, key: str) -> str:
+        """How a model is trained: the adapter strategy's name, or full."""
+        return self.lora.strategy if self.model(key).tuning == "lora" else "full"
+
+
+def parse(tree: Mapping[str, Any]) -> Settings:
+    """Validate a plain tree. UserError in one line (the first mistake, and how many more there are)."""
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(first_mistake(error)) from None
+    _check_whole(settings)
+    return settings
+
+
+def load(path: Path = Path("params.yaml")) -> Settings:
+    """Read and validate params.yaml (YAML 1.2: DVC writes 5e-05, which YAML 1.1 reads as text)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold keys such as seed, profile, models")
+    return parse(tree)
+
+
+def _check_whole(settings: Settings) -> None:
+    if settings.profile not in settings.profiles:
+        raise UserError(f"profile: {settings.profile!r} has no block under profiles")
+    if not settings.models:
+        raise UserError("models: no model left; at least one block is needed")
+    for key, model in settings.models.items():
+        where = f"models.{key}"
+        if not re.fullmatch(r"[a-z0-9_]+", key):
+            raise UserError(f"{where}: a model's key may hold a-z, 0-9 and _ only")
+        if model.tuning == "lora" and model.published is None:
+            raise UserError(f"{where}.published is missing; a model with tuning lora needs r, alpha and targets")
+        if set(re.findall(r"{(\w*)}", model.template)) != {"instruction"}:
+            raise UserError(f"{where}.template: {model.template!r} must hold {{instruction}} and no other field")
+        size = model.miniature
+        if size.image_size % size.patch_size or size.width % size.heads or size.vision_width % size.heads:
+            raise UserError(f"{where}.miniature: image_size must be a multiple of patch_size, widths of heads")

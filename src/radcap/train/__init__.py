@@ -1,0 +1,1 @@
+"""Fine-tuning: examples, the one loss, the Trainer."""

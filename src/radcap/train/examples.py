@@ -1,0 +1,43 @@
+"""Rows of a split as training examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.utils.data import Dataset
+
+from radcap.models.base import Loaded
+from radcap.models.family import Tensors
+from radcap.models.inputs import encode
+
+if TYPE_CHECKING:
+    from datasets import Dataset as Rows
+
+
+class Examples(Dataset):  # type: ignore[type-arg]
+    """Encoded (image, prompt, caption) examples of a split; `cache` keeps them in memory once encoded."""
+
+    def __init__(self, loaded: Loaded, rows: Rows, prompt: str, *, max_caption_tokens: int, cache: bool) -> None:
+        self.loaded, self.rows, self.prompt = loaded, rows, prompt
+        self.max_caption_tokens = max_caption_tokens
+        self.kept: dict[int, Tensors] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensors:
+        if self.kept is not None and index in self.kept:
+            return dict(self.kept[index])
+        row = self.rows[index]
+        example, _ = encode(
+            self.loaded, row["image"], self.prompt, caption=row["caption"], max_caption_tokens=self.max_caption_tokens
+        )
+        if self.kept is not None:
+            self.kept[index] = example
+        return dict(example)
+
+    def cut_captions(self) -> int:
+        """How many captions are longer than `max_caption_tokens` (end token included) and train cut."""
+        adapter, processor = self.loaded.family, self.loaded.processor
+        lengths = (len(adapter.caption_ids(processor, text)) + 1 for text in self.rows["caption"])
+        return sum(length > self.max_caption_tokens for length in lengths)

@@ -1,0 +1,24 @@
+"""The training log as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss")
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """The log as CSV: empty cells where a report holds no such figure."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a log written by as_csv, empty cells left out."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]

@@ -1,0 +1,28 @@
+"""base@M: a pretrained miniature of M, or the record of its published weights -> models/base/M."""
+
+import sys
+
+from radcap import files, layout, records, seeds, settings
+from radcap.data import store
+from radcap.errors import one_line_errors
+from radcap.models import base
+from radcap.train.pretrain import pretrain
+
+
+def main(key: str) -> None:
+    params = settings.load()
+    model, profile = params.model(key), params.active
+    seed = seeds.fix(params.seed, "base", key, threads=profile.threads)
+    with records.volatile("base", key), files.whole_folder(layout.base(key)) as out:
+        if profile.weights == "published":
+            base.record_published(out, family_name=model.family, checkpoint=model.checkpoint, revision=model.revision)
+        else:
+            general = store.read(layout.split("general"))
+            made, log = pretrain(model, profile.pretrain, general, seed=seed, label=f"base {key}")
+            base.save_miniature(made, out, family_name=model.family)
+            files.write_text(out / "log.csv", log)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(sys.argv[1])

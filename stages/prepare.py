@@ -1,0 +1,19 @@
+"""prepare: a source of captioned images -> data/*.arrow, data/report.json, data/quarantine.csv."""
+
+from radcap import records, settings
+from radcap.data.prepare import prepare
+from radcap.errors import one_line_errors
+
+
+def main() -> None:
+    params = settings.load()
+    with records.volatile("prepare"):
+        report = prepare(params.active.data, seed=params.seed)
+    for split, figures in report["splits"].items():
+        refused = sum(figures["quarantined"].values())
+        print(f"{split}: {figures['rows_in']} rows in, {figures['rows_out']} out, {refused} quarantined")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
