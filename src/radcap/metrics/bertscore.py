@@ -6,40 +6,56 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from radcap.errors import UserError
 from radcap.metrics.text import preprocess
 
 PARTS = ("precision", "recall", "f1")
-# The published tokenizer names no limit, and one position more than the model has crashes it.
+# The published tokenizer names no limit of its own.
 MAX_TOKENS = 512
 
 
 class BertScorer:
-    """Scores with a DeBERTa in a local folder (or hub id), using its first `layer` layers."""
+    """Scores with a DeBERTa in a local folder or hub snapshot, using its first `layer` layers."""
 
     def __init__(self, checkpoint: str | Path, *, layer: int, batch_size: int = 64) -> None:
         import torch
-        from bert_score import BERTScorer
+        from transformers import AutoModel, AutoTokenizer
 
         self.batch_size = batch_size
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.scorer: Any = BERTScorer(
-            model_type=str(checkpoint), num_layers=layer, idf=True, nthreads=0, device=device, batch_size=batch_size
-        )
-        self.scorer._tokenizer.model_max_length = MAX_TOKENS
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        # The package would choose the model's class by its path: "t5" anywhere in it makes a T5.
+        model, report = AutoModel.from_pretrained(str(checkpoint), output_loading_info=True)
+        if missing := sorted(report["missing_keys"]):
+            raise UserError(f"DeBERTa in {checkpoint}: {len(missing)} weights are missing, first {missing[0]}")
+        self.model: Any = model.eval().to(self.device)
+        self.model.encoder.layer = self.model.encoder.layer[:layer]
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(str(checkpoint))
+        self.tokenizer.model_max_length = MAX_TOKENS
 
-    def score(self, candidates: Sequence[str], references: Sequence[str], *, part: str) -> list[float]:
-        """One value per caption, after the official preprocessing; idf over all references given.
+    def score(
+        self, candidates: Sequence[str], references: Sequence[str], *, part: str, corpus: Sequence[str] | None = None
+    ) -> list[float]:
+        """One value per caption, after the official preprocessing; idf over `corpus`, by default all references.
 
         0 where a side is empty after preprocessing (the package crashes there) or where the value is 0 / 0.
         """
-        cands, refs = ([preprocess(text).strip() for text in texts] for texts in (candidates, references))
-        self.scorer.compute_idf([ref for ref in refs if ref] or [""])
+        from bert_score.utils import bert_cos_score_idf, get_idf_dict
+
+        cands, refs, documents = (
+            [preprocess(text).strip() for text in texts] for texts in (candidates, references, corpus or references)
+        )
         filled = [i for i, (cand, ref) in enumerate(zip(cands, refs, strict=True)) if cand and ref]
         values = [0.0] * len(cands)
         if filled:
-            triple = self.scorer.score(
-                [cands[i] for i in filled], [refs[i] for i in filled], batch_size=self.batch_size
+            found = bert_cos_score_idf(
+                self.model,
+                [refs[i] for i in filled],
+                [cands[i] for i in filled],
+                self.tokenizer,
+                get_idf_dict(documents, self.tokenizer, nthreads=0),
+                device=self.device,
+                batch_size=self.batch_size,
             )
-            for index, value in zip(filled, triple[PARTS.index(part)].tolist(), strict=True):
+            for index, value in zip(filled, found[:, PARTS.index(part)].tolist(), strict=True):
                 values[index] = value if value == value else 0.0
         return values

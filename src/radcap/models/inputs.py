@@ -46,22 +46,20 @@ def collate(examples: Sequence[Tensors], *, ids: str, pad_id: int, side: Literal
     Inputs whose shapes differ between examples (tiles of an image) are padded with zeros at their ends.
     """
     mask = [torch.ones_like(example[ids]) for example in examples]
-    batch = {ids.replace("input_ids", "attention_mask"): _pad(mask, 0, side)}
+    batch = {ids.replace("input_ids", "attention_mask"): _pad(mask, 0, left=side == "left")}
     for name in examples[0]:
-        fill_value = {ids: pad_id, "labels": IGNORED}.get(name, 0)
-        batch[name] = _pad([example[name] for example in examples], fill_value, side)
+        text = name in (ids, "labels")
+        value = {ids: pad_id, "labels": IGNORED}.get(name, 0)
+        batch[name] = _pad([example[name] for example in examples], value, left=text and side == "left")
     return batch
 
 
-def _pad(tensors: Sequence[torch.Tensor], value: int, side: str) -> torch.Tensor:
+def _pad(tensors: Sequence[torch.Tensor], value: int, *, left: bool) -> torch.Tensor:
+    """Concatenate (1, ...) tensors, filled up to the largest of each dimension at its end, or at its start."""
     shape = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
     if all(list(t.shape[1:]) == shape for t in tensors):
         return torch.cat(list(tensors))
     out = tensors[0].new_full((len(tensors), *shape), value)
     for row, tensor in zip(out, tensors, strict=True):
-        starts = [
-            full - size if side == "left" and i == 0 else 0
-            for i, (full, size) in enumerate(zip(shape, tensor.shape[1:], strict=True))
-        ]
-        row[tuple(slice(s, s + n) for s, n in zip(starts, tensor.shape[1:], strict=True))] = tensor[0]
+        row[tuple(slice(-n, None) if left else slice(n) for n in tensor.shape[1:])] = tensor[0]
     return out

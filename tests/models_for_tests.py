@@ -1,0 +1,31 @@
+"""Untrained miniatures for tests, one per model key, made once a process."""
+
+from functools import cache
+from pathlib import Path
+
+from radcap import seeds, settings
+from radcap.models.base import Loaded
+from radcap.models.family import family
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = ["Axial CT of the chest shows a nodule in the left lung.", "MRI of the brain with a tumor on the right."] * 40
+
+PARAMS = settings.load(ROOT / "params.yaml")
+KEYS = tuple(PARAMS.models)
+LORA_KEYS = tuple(key for key in KEYS if PARAMS.models[key].tuning == "lora")
+
+
+def fresh(key: str) -> Loaded:
+    """A newly initialised miniature, the same at every call."""
+    seeds.fix(1, "test", key, threads=2)
+    model = PARAMS.models[key]
+    adapter = family(model.family)
+    return Loaded(adapter, *adapter.miniature(model.miniature, TEXTS))
+
+
+@cache
+def shared(key: str) -> Loaded:
+    """One miniature for tests that do not change it."""
+    loaded = fresh(key)
+    loaded.model.eval()
+    return loaded

@@ -1,0 +1,114 @@
+"""Training a miniature through the Trainer: repeatable, independent of micro-batches, and it learns the end."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from radcap.caption.generate import captions
+from radcap.data import store
+from radcap.models.inputs import fill
+from radcap.train.examples import Examples
+from radcap.train.fit import Recipe, fit, steps
+from radcap.train.log import as_csv, read_log
+
+from tests.conftest import png
+from tests.models_for_tests import KEYS, PARAMS, fresh
+
+RECIPE = Recipe(
+    steps=4,
+    batch_size=4,
+    accumulation=1,
+    learning_rate=0.003,
+    weight_decay=0.0,
+    warmup=0.0,
+    schedule="constant",
+    max_grad_norm=1.0,
+    seed=3,
+)
+
+
+@pytest.fixture
+def rows(tmp_path: Path):
+    texts = ["CT of the chest.", "MRI of the brain with a tumor on the right.", "CT.", "a nodule in the left lung"]
+    made = [
+        store.Row(id=f"r{i}", image=png(i), caption=t, raw_caption=t, cuis=(), width=40, height=32, sha256="")
+        for i, t in enumerate(texts)
+    ]
+    store.write(tmp_path / "rows.arrow", made)
+    return store.read(tmp_path / "rows.arrow")
+
+
+def trained(key: str, rows, **changes) -> tuple[list[dict[str, float]], object]:
+    loaded = fresh(key)
+    # Dropout would draw other masks for other micro-batches.
+    for module in loaded.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    examples = Examples(loaded, rows, prompt, max_caption_tokens=64, cache=True)
+    recipe = Recipe(**{**RECIPE.__dict__, **changes})
+    return fit(loaded.model, examples, examples, recipe, label=key), loaded
+
+
+def test_steps_count_whole_passes() -> None:
+    assert [steps(10, epochs=e, batch_size=4, accumulation=a) for e, a in ((1, 1), (2, 1), (1, 2), (0.01, 1))] == [
+        3,
+        6,
+        2,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_same_run_gives_the_same_log(key: str, rows) -> None:
+    first, _ = trained(key, rows)
+    second, _ = trained(key, rows)
+    assert first == second
+    assert [row["step"] for row in first if "loss" in row] == [1, 2, 3, 4]
+    assert "valid_loss" in first[-1]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_accumulation_gives_the_losses_of_the_whole_batch(key: str, rows) -> None:
+    """Four captions of unequal length: 1 x 4, 2 x 2 and 4 x 1 (micro-batch x accumulation) are one batch."""
+    curves = []
+    for batch, accumulation in ((4, 1), (2, 2), (1, 4)):
+        log, _ = trained(key, rows, batch_size=batch, accumulation=accumulation)
+        curves.append([row["loss"] for row in log if "loss" in row])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+    assert curves[2] == pytest.approx(curves[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
+    _, loaded = trained(key, rows, steps=120, learning_rate=0.005)
+    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    made = captions(loaded, rows, prompt, variant="plain", batch_size=3, beams=1, max_new_tokens=60)
+    assert [caption.id for caption in made] == list(rows["id"])
+    assert {caption.finish for caption in made} == {"end"}
+    assert [caption.caption for caption in made] == list(rows["caption"])
+
+
+def test_a_loss_that_is_no_number_stops_the_run(rows) -> None:
+    with pytest.raises(FloatingPointError, match=r"smolvlm_500m: loss is nan at step \d"):
+        trained("smolvlm_500m", rows, learning_rate=1e30, max_grad_norm=1e30, steps=6)
+
+
+def test_long_captions_are_counted(rows) -> None:
+    loaded = fresh("smolvlm_500m")
+    lengths = [len(loaded.family.caption_ids(loaded.processor, text)) + 1 for text in rows["caption"]]
+    limit = sorted(lengths)[-2]
+    assert Examples(loaded, rows, "", max_caption_tokens=limit, cache=False).cut_captions() == 1
+
+
+def test_the_log_survives_csv(tmp_path: Path) -> None:
+    rows = [
+        {"step": 1, "epoch": 0.5, "loss": 2.5, "learning_rate": 5e-05},
+        {"step": 2, "epoch": 1.0, "valid_loss": 2.0},
+    ]
+    text = as_csv(rows)
+    assert text.split("\n")[0] == "step,epoch,loss,learning_rate,grad_norm,valid_loss"
+    (tmp_path / "log.csv").write_text(text)
+    assert read_log(tmp_path / "log.csv") == rows
+    assert "\r" not in io.StringIO(text).getvalue()

@@ -1,0 +1,51 @@
+"""The one loss: token-weighted over the optimizer batch, whatever the split into micro-batches."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from radcap.models.inputs import IGNORED
+from radcap.train.loss import caption_loss
+
+
+def example(seed: int, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, 7, 11, generator=generator)
+    labels = torch.randint(0, 11, (rows, 7), generator=generator)
+    labels[:, :2] = IGNORED
+    labels[0, 4:] = IGNORED
+    return logits, labels
+
+
+def loss(logits: torch.Tensor, labels: torch.Tensor, count: int | None = None) -> torch.Tensor:
+    return caption_loss(SimpleNamespace(logits=logits), labels, num_items_in_batch=count)
+
+
+def test_it_is_the_mean_over_caption_tokens_written_out() -> None:
+    logits, labels = example(0)
+    total, count = 0.0, 0
+    for row in range(4):
+        for position in range(1, 7):
+            target = int(labels[row, position])
+            if target != IGNORED:
+                total -= float(torch.log_softmax(logits[row, position - 1], 0)[target])
+                count += 1
+    assert float(loss(logits, labels)) == pytest.approx(total / count, rel=1e-6)
+
+
+@given(seed=st.integers(0, 99), cut=st.integers(1, 3))
+def test_micro_batches_add_up_to_the_batch(seed: int, cut: int) -> None:
+    logits, labels = example(seed)
+    count = int((labels != IGNORED).sum())
+    parts = loss(logits[:cut], labels[:cut], count) + loss(logits[cut:], labels[cut:], count)
+    assert float(parts) == pytest.approx(float(loss(logits, labels)), rel=1e-5)
+
+
+@given(seed=st.integers(0, 99), padding=st.integers(1, 5))
+def test_padding_changes_nothing(seed: int, padding: int) -> None:
+    logits, labels = example(seed)
+    wide = torch.cat([logits, torch.randn(4, padding, 11)], dim=1)
+    masked = torch.cat([labels, torch.full((4, padding), IGNORED)], dim=1)
+    assert float(loss(wide, masked)) == pytest.approx(float(loss(logits, labels)), rel=1e-5)
