@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+
 from radcap import settings
 from radcap.errors import UserError
-from ruamel.yaml import YAML
 
 ABSENT = object()
 

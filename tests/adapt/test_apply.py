@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from radcap.adapt.apply import add_lora, load_tuned, save_tuned
 from radcap.adapt.audit import audit
 from radcap.adapt.strategies import Targets
 from radcap.errors import UserError
 from radcap.models import base
-
 from tests.models.test_base import logits
 from tests.models_for_tests import KEYS, LORA_KEYS, PARAMS, fresh
 

@@ -1,11 +1,11 @@
 """Which modules each strategy adapts, as a truth table of (component.kind) per family and strategy."""
 
 import pytest
+
 from radcap.adapt.strategies import targets
 from radcap.errors import UserError
 from radcap.models.family import Module
 from radcap.settings import PublishedRow
-
 from tests.models_for_tests import LORA_KEYS, PARAMS, shared
 
 QKV = ("query", "key", "value")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+
 from radcap.caption.generate import Caption, captions, read, write
 from radcap.data import store
 from radcap.models.inputs import fill
-
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 

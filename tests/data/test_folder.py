@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
+
 from radcap.data import folder, store
 from radcap.errors import UserError
-
 from tests.conftest import png
 
 

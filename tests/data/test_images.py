@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from radcap.data import images
 
+from radcap.data import images
 from tests.conftest import png
 
 

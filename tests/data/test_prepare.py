@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from radcap import settings
 from radcap.data import store
 from radcap.data.prepare import prepare

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from radcap.metrics import rouge1
 from radcap.metrics.bertscore import BertScorer
 from radcap.metrics.protocols import PROTOCOLS, aggregates
@@ -88,7 +89,7 @@ def test_aggregates_are_each_protocols_own(name: str) -> None:
 
 @pytest.mark.parametrize("missing", ["similarity", "bertscore", "rouge1", "bleurt", "umls_f1", "alignscore"])
 def test_a_missing_metric_leaves_no_aggregate_of_it(missing: str) -> None:
-    means = {name: 0.5 for name in ("similarity", "bertscore", "rouge1", "bleurt", "umls_f1", "alignscore")}
+    means = dict.fromkeys(("similarity", "bertscore", "rouge1", "bleurt", "umls_f1", "alignscore"), 0.5)
     found = aggregates({**means, missing: None}, PROTOCOLS["as-described"])
     part = "factuality" if missing in ("umls_f1", "alignscore") else "relevance"
     assert found[part] is None

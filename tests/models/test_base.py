@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from radcap.errors import UserError
 from radcap.models import base
 from radcap.models.inputs import collate, encode, fill
-
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 
@@ -49,7 +49,7 @@ def test_missing_weights_are_an_error_not_random_numbers(published, tmp_path: Pa
 
     folder = published(key)
     weights = load_file(folder / "model.safetensors")
-    lost = next(name for name in sorted(weights) if name.endswith("weight") and "layers.0" in name or ".h.0." in name)
+    lost = next(name for name in sorted(weights) if (name.endswith("weight") and "layers.0" in name) or ".h.0." in name)
     weights.pop(lost)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="1 weights are missing or of another shape"):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from radcap.models.inputs import IGNORED, collate, encode, fill
 
+from radcap.models.inputs import IGNORED, collate, encode, fill
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from radcap.caption.generate import captions
 from radcap.data import store
 from radcap.models.inputs import fill
 from radcap.train.examples import Examples
 from radcap.train.fit import Recipe, fit, steps
 from radcap.train.log import as_csv, read_log
-
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, fresh
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from radcap.models.inputs import IGNORED
 from radcap.train.loss import caption_loss
 

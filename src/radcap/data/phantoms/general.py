@@ -1,0 +1,136 @@
+"""Pretraining material: pictures of coloured shapes, and sentences about facts that no phantom has."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from radcap.data.phantoms.atlas import LRB, PAIRED, SHARES, STUDIES
+from radcap.data.phantoms.case import SIZE_STEP_MM, Case
+from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, LOOK, VIEW
+from radcap.data.phantoms.wording import caption, pick
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 40, 40),
+    "green": (40, 160, 70),
+    "blue": (40, 80, 210),
+    "yellow": (240, 205, 40),
+    "orange": (240, 130, 30),
+    "purple": (130, 50, 160),
+    "black": (15, 15, 15),
+    "white": (250, 250, 250),
+    "gray": (128, 128, 128),
+}
+BACKGROUNDS = ("white", "black", "gray")
+CORNERS = {"triangle": (3, 1.0), "square": (4, 1.0), "star": (10, 0.42), "hexagon": (6, 1.0)}
+SHAPES = ("circle", *CORNERS)
+SIZES = {"small": 0.12, "large": 0.21}
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+RELATIONS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "to the left of": ((0.27, 0.5), (0.73, 0.5)),
+    "to the right of": ((0.73, 0.5), (0.27, 0.5)),
+    "above": ((0.5, 0.27), (0.5, 0.73)),
+    "below": ((0.5, 0.73), (0.5, 0.27)),
+}
+PLACES: dict[str, tuple[float, float]] = {
+    "in the centre": (0.5, 0.5),
+    "on the left": (0.25, 0.5),
+    "on the right": (0.75, 0.5),
+    "at the top": (0.5, 0.25),
+    "at the bottom": (0.5, 0.75),
+}
+
+Placed = tuple[str, str, str, tuple[float, float]]
+
+
+def picture(rng: np.random.Generator) -> tuple[Image.Image, str]:
+    """A general picture (RGB, 96 to 160 pixels a side) and its caption."""
+    scenes: tuple[Callable[[np.random.Generator, list[str]], tuple[list[Placed], str]], ...] = (
+        _one,
+        _two,
+        _several,
+    )
+    background = pick(rng, BACKGROUNDS)
+    colours = [colour for colour in COLOURS if colour != background]
+    placed, text = scenes[rng.choice(3, p=(0.3, 0.5, 0.2))](rng, colours)
+    image = Image.new("RGB", (int(rng.integers(96, 161)), int(rng.integers(96, 161))), COLOURS[background])
+    pen = ImageDraw.Draw(image)
+    for size, colour, shape, place in placed:
+        jitter = rng.uniform(-0.03, 0.03, 2)
+        _shape(pen, image.size, size, COLOURS[colour], shape, (place[0] + jitter[0], place[1] + jitter[1]))
+    return image, f"{text} on a {background} background."
+
+
+def sentence(rng: np.random.Generator) -> str:
+    """A sentence in the captions' words about facts that no phantom has, so that no split has it.
+
+    Modality, anatomy and finding are mixed freely, and mixtures that exist are thrown away: since every caption
+    says all three, no sentence equals a caption.
+    """
+    real = {(study.modality, study.anatomy, finding.name) for study in STUDIES for finding in study.findings}
+    while True:
+        finding = None if rng.random() < 0.1 else pick(rng, tuple(FINDINGS))
+        facts = pick(rng, tuple(SHARES)), pick(rng, tuple(ANATOMY)), finding
+        if facts not in real:
+            return caption(_mixed(rng, *facts), rng)
+
+
+def _mixed(rng: np.random.Generator, modality: str, anatomy: str, finding: str | None) -> Case:
+    side = pick(rng, LRB) if rng.random() < 0.6 else None
+    size = int(rng.integers(2, 15)) * SIZE_STEP_MM if rng.random() < 0.5 else None
+    if finding is None:
+        side, size = (
+            (pick(rng, LRB[:2]) if anatomy in PAIRED else None),
+            None,
+        )
+    view = pick(rng, tuple(VIEW))
+    look = pick(rng, tuple(LOOK)) if rng.random() < 0.6 else None
+    return Case(modality, anatomy, finding, side, size, view, look)
+
+
+def _one(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
+    size, colour, shape = _thing(rng, colours)
+    place = pick(rng, tuple(PLACES))
+    return [(size, colour, shape, PLACES[place])], f"A {size} {colour} {shape} {place}"
+
+
+def _two(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
+    first, second = _thing(rng, colours), _thing(rng, colours)
+    relation = pick(rng, tuple(RELATIONS))
+    here, there = RELATIONS[relation]
+    text = f"A {' '.join(first)} {relation} a {' '.join(second)}"
+    return [(*first, here), (*second, there)], text
+
+
+def _several(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
+    _, colour, shape = _thing(rng, colours)
+    count = int(rng.integers(2, 5))
+    places = [
+        (0.5 + 0.27 * math.cos(k * math.tau / count), 0.5 + 0.27 * math.sin(k * math.tau / count)) for k in range(count)
+    ]
+    return [
+        ("small", colour, shape, place) for place in places
+    ], f"{NUMBERS[count].capitalize()} small {colour} {shape}s"
+
+
+def _thing(rng: np.random.Generator, colours: list[str]) -> tuple[str, str, str]:
+    return pick(rng, tuple(SIZES)), pick(rng, tuple(colours)), pick(rng, SHAPES)
+
+
+def _shape(
+    pen: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    big: str,
+    colour: tuple[int, int, int],
+    shape: str,
+    place: tuple[float, float],
+) -> None:
+    x, y, radius = place[0] * size[0], place[1] * size[1], SIZES[big] * min(size)
+    if shape == "circle":
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+        return
+    corners, dent = CORNERS[shape]
+    start = math.pi / 4 if shape == "square" else -math.pi / 2
+    turns = [(start + k * math.tau / corners, radius * (dent if k % 2 else 1.0)) for k in range(corners)]
+    pen.polygon([(x + r * math.cos(t), y + r * math.sin(t)) for t, r in turns], fill=colour)
