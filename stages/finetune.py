@@ -3,8 +3,9 @@
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
-from radcap.adapt.apply import add_lora, save_tuned
 from radcap.adapt.audit import audit
+from radcap.adapt.lora import add_lora
+from radcap.adapt.saved import save_tuned
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base

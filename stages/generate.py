@@ -3,8 +3,9 @@
 import sys
 
 from radcap import files, layout, records, seeds, settings
-from radcap.adapt.apply import load_tuned
-from radcap.caption.generate import captions, write
+from radcap.adapt.saved import load_tuned
+from radcap.caption.generate import captions
+from radcap.caption.lines import write
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base

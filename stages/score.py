@@ -3,12 +3,12 @@
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
-from radcap.caption.generate import read
+from radcap.caption.lines import read
 from radcap.data import store
 from radcap.errors import UserError, one_line_errors
+from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.protocols import PROTOCOLS
 from radcap.metrics.results import means, write_per_caption
-from radcap.metrics.scorers import Evaluator
 from radcap.train.log import read_log
 
 

@@ -77,6 +77,7 @@ class ProfileGenerate(Section):
 
 class Scorers(Section):
     weights: Literal["miniature", "published"]
+    steps: Count
     deberta: str = Field(min_length=1)
     deberta_revision: str = Field(min_length=1)
     deberta_layer: Positive

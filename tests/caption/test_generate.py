@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from radcap.caption.generate import Caption, captions, read, write
+from radcap.caption.generate import captions
+from radcap.caption.lines import Caption, read, write
 from radcap.data import store
 from radcap.models.inputs import fill
 from tests.conftest import png

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from radcap import files
+from radcap.caption.lines import Caption
 from radcap.data import clean
 from radcap.models.base import Loaded
 from radcap.models.inputs import collate, encode
@@ -18,17 +15,6 @@ from radcap.progress import track
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One generated caption. `finish` is "end" (the model ended it) or "length" (cut at max_new_tokens)."""
-
-    id: str
-    variant: str
-    caption: str
-    tokens: int
-    finish: str
 
 
 def captions(
@@ -48,16 +34,6 @@ def captions(
         for index, tokens in zip(chosen, sequences, strict=True):
             made[index] = _caption(loaded, rows[index]["id"], variant, tokens)
     return [made[index] for index in range(len(rows))]
-
-
-def write(path: Path, made: Sequence[Caption]) -> None:
-    """One JSON object a line, in the order given."""
-    files.write_text(path, "".join(json.dumps(asdict(caption), ensure_ascii=False) + "\n" for caption in made))
-
-
-def read(path: Path) -> list[Caption]:
-    # Split at \n alone: a caption may hold other characters that str.splitlines would split at.
-    return [Caption(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:

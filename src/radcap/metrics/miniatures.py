@@ -12,11 +12,11 @@ from radcap.metrics.text import preprocess
 from radcap.models.tokenizers import byte_level_bpe
 
 WIDTH, LAYERS, HEADS, VOCABULARY = 64, 2, 4, 600
-STEPS, BATCH, RATE = 200, 32, 0.002
+BATCH, RATE = 32, 0.002
 SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
 
 
-def train_deberta(captions: Sequence[str], folder: Path, *, seed: int) -> None:
+def train_deberta(captions: Sequence[str], folder: Path, *, steps: int, seed: int) -> None:
     """A small DeBERTa for BERTScore, trained by masked-language modelling on (preprocessed) captions."""
     import tempfile
 
@@ -52,10 +52,10 @@ def train_deberta(captions: Sequence[str], folder: Path, *, seed: int) -> None:
             model=model,
             args=TrainingArguments(
                 output_dir=scratch,
-                max_steps=STEPS,
+                max_steps=steps,
                 per_device_train_batch_size=BATCH,
                 learning_rate=RATE,
-                warmup_steps=STEPS // 10,
+                warmup_steps=steps // 10,
                 seed=seed,
                 save_strategy="no",
                 logging_strategy="no",

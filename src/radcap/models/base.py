@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from radcap import files
 from radcap.errors import UserError
 from radcap.models.family import Family, family
+from radcap.models.hub import download
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,17 +72,3 @@ def load_weights(adapter: Family, source: str, *, revision: str | None, dtype: s
     except (OSError, ValueError) as error:
         raise UserError(f"checkpoint {source!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return Loaded(adapter, model, processor)
-
-
-def download(checkpoint: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.jinja"]
-    try:
-        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"checkpoint {checkpoint!r}: neither a local folder nor reachable on the hub ({reason})"
-        ) from None

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from radcap.adapt.apply import add_lora, load_tuned, save_tuned
 from radcap.adapt.audit import audit
+from radcap.adapt.lora import add_lora
+from radcap.adapt.saved import load_tuned, save_tuned
 from radcap.adapt.strategies import Targets
 from radcap.errors import UserError
 from radcap.models import base

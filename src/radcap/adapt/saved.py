@@ -1,41 +1,15 @@
-"""Put a model's adapters on, save them, and load them back strictly."""
+"""Fine-tuned models on disk: adapters in peft's own format or whole weights, loaded back strictly."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from radcap import files
-from radcap.adapt.strategies import Targets, targets
 from radcap.errors import UserError
 from radcap.models import base
 from radcap.models.base import Loaded
 from radcap.models.family import family
-from radcap.settings import Lora, PublishedRow
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-
-
-def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
-    """Wrap a base in fresh adapters: rank, alpha and targets by the strategy, overrides by the settings."""
-    from peft import LoraConfig, get_peft_model
-
-    chosen = targets(
-        lora.strategy,
-        loaded.family.inventory(loaded.model),
-        published=published,
-        vision_tower=lora.vision_tower,
-    )
-    config = LoraConfig(
-        r=published.r if lora.r == "published" else lora.r,
-        lora_alpha=published.alpha if lora.alpha == "published" else lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(chosen.lora),
-        modules_to_save=list(chosen.full) or None,
-        bias="none",
-    )
-    return get_peft_model(loaded.model, config), chosen
 
 
 def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path) -> None:
