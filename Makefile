@@ -17,8 +17,8 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## make the environment with the pinned packages
 
-repro: $(READY)  ## run the whole pipeline; what is up to date is skipped
-	dvc repro
+repro: $(READY)  ## run the whole pipeline (dvc repro, two models side by side); what is up to date is skipped
+	radcap repro --jobs 2
 
 test: $(READY)  ## run the tests, under 12 minutes on two cores
 	python -m pytest

@@ -10,7 +10,8 @@ def main() -> None:
     params = settings.load()
     profile = params.active
     seed = seeds.fix(params.seed, "scorers", threads=profile.threads)
-    captions = store.read(layout.split("train"))["caption"]
+    # General captions too: a published text model knows more words than radiology's.
+    captions = [text for name in ("train", "general") for text in store.read(layout.split(name))["caption"]]
     with records.volatile("scorers"), files.whole_folder(layout.SCORERS) as out:
         scorers.make(profile.scorers, out, captions=captions, seed=seed)
 

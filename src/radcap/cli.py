@@ -16,6 +16,10 @@ def main(arguments: list[str] | None = None) -> None:
     check = commands.add_parser("check", help="validate params.yaml and show what would run")
     check.set_defaults(run=_check)
 
+    repro = commands.add_parser("repro", help="dvc repro with models side by side")
+    repro.add_argument("--jobs", type=_positive, default=2, metavar="N", help="models at once; default: %(default)s")
+    repro.set_defaults(run=_repro)
+
     report = commands.add_parser("report", help="show the results table")
     report.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
     report.set_defaults(run=_report)
@@ -39,6 +43,12 @@ def _check(_: argparse.Namespace) -> None:
     print(f"protocol {params.score.protocol}, seed {params.seed}")
     for key in params.models:
         print(f"{key}: {params.variant(key)}")
+
+
+def _repro(options: argparse.Namespace) -> None:
+    from radcap import launch, settings
+
+    launch.repro(settings.load(), jobs=options.jobs)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -13,7 +13,10 @@ from tests.models_for_tests import PARAMS
 PLUMBING = {"__init__", "settings", "errors", "layout", "files", "records", "tracking", "progress"}
 # Chosen by name at run time; only base builds a miniature's tokenizer.
 BY_NAME = {
-    "prepare": {f"data/phantoms/draw/{name}" for name in ("angiography", "canvas", "ct", "mri", "oct", "pet", "ultrasound", "xray")},
+    "prepare": {
+        f"data/phantoms/draw/{name}"
+        for name in ("angiography", "canvas", "ct", "mri", "oct", "pet", "ultrasound", "xray")
+    },
     "base": {"models/tokenizers"},
 }
 STAGES = ("prepare", "base", "finetune", "generate", "scorers", "score", "aggregate")
@@ -69,7 +72,9 @@ def test_every_stage_is_here(pipeline: dict[str, Any]) -> None:
 def test_code_dependencies_are_the_imports(pipeline: dict[str, Any], root: Path, name: str) -> None:
     deps = (pipeline[name].get("do") or pipeline[name])["deps"]
     assert f"stages/{name}.py" in deps
-    assert declared(pipeline[name], root) == closure(root / f"stages/{name}.py", root / "src") | BY_NAME.get(name, set())
+    assert declared(pipeline[name], root) == closure(root / f"stages/{name}.py", root / "src") | BY_NAME.get(
+        name, set()
+    )
     # The family's module is chosen by its name in params.yaml.
     chosen = "src/radcap/models/families/${item.family}.py" in deps
     assert chosen == (name in ("base", "finetune", "generate"))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from radcap.metrics.text import preprocess
+from radcap.models.initial import draw_weights
 from radcap.models.tokenizers import byte_level_bpe
 
-WIDTH, LAYERS, HEADS, VOCABULARY = 64, 2, 4, 600
+WIDTH, LAYERS, HEADS, VOCABULARY = 64, 2, 4, 800
 BATCH, RATE = 32, 0.002
 SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
 
@@ -46,6 +47,7 @@ def train_deberta(captions: Sequence[str], folder: Path, *, steps: int, seed: in
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    draw_weights(model)
     encoded = [{"input_ids": tokenizer(text, truncation=True, max_length=128)["input_ids"]} for text in texts]
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
         trainer = Trainer(

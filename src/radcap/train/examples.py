@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch.utils.data import Dataset
@@ -36,8 +37,12 @@ class Examples(Dataset):  # type: ignore[type-arg]
             self.kept[index] = example
         return dict(example)
 
-    def cut_captions(self) -> int:
-        """How many captions are longer than `max_caption_tokens` (end token included) and train cut."""
+    @cached_property
+    def caption_lengths(self) -> list[int]:
+        """Tokens of every caption before it is cut, end token included."""
         adapter, processor = self.loaded.family, self.loaded.processor
-        lengths = (len(adapter.caption_ids(processor, text)) + 1 for text in self.rows["caption"])
-        return sum(length > self.max_caption_tokens for length in lengths)
+        return [len(adapter.caption_ids(processor, text)) + 1 for text in self.rows["caption"]]
+
+    def cut_captions(self) -> int:
+        """How many captions are longer than `max_caption_tokens` and train cut."""
+        return sum(length > self.max_caption_tokens for length in self.caption_lengths)

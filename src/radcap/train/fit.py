@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from radcap.models.inputs import collate
 from radcap.train.examples import Examples
@@ -52,7 +53,7 @@ def fit(
     adapter, processor = train.loaded.family, train.loaded.processor
     log = _Log(label, listen)
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
-        trainer = Trainer(
+        trainer = _Trainer(
             model=model,
             args=_arguments(recipe, scratch, evaluate=valid is not None),
             train_dataset=train,
@@ -80,7 +81,7 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         warmup_steps=round(recipe.warmup * recipe.steps),
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.schedule, recipe.schedule),
         max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        optim="adamw_torch_fused",
         bf16=False,
         seed=recipe.seed,
         data_seed=recipe.seed,
@@ -97,6 +98,16 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         dataloader_num_workers=recipe.workers,
         dataloader_pin_memory=cuda,
     )
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """Batches of captions of similar length, so that little of a batch is padding."""
+
+    def _get_train_sampler(self, train_dataset: Examples | None = None) -> LengthGroupedSampler:
+        generator = torch.Generator().manual_seed(self.args.data_seed)
+        lengths = (train_dataset or self.train_dataset).caption_lengths
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(batch, lengths=lengths, generator=generator)
 
 
 class _Log(TrainerCallback):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from radcap.errors import UserError
 from radcap.models.base import Loaded
 from radcap.models.family import family
+from radcap.models.initial import draw_weights
 from radcap.models.inputs import fill
 from radcap.settings import Model, Pretrain
 from radcap.train.examples import Examples
@@ -30,6 +31,7 @@ def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, l
     # The prompt is in every example, so the tokenizer sees it often enough to merge it.
     texts = [*general["caption"], *([prompt] * 100)]
     untrained, processor = adapter.miniature(model.miniature, texts)
+    draw_weights(untrained)
     loaded = Loaded(adapter, untrained, processor)
     examples = Examples(loaded, general, prompt, max_caption_tokens=MAX_CAPTION_TOKENS, cache=True)
     recipe = Recipe(

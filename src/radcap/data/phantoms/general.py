@@ -23,6 +23,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "gray": (128, 128, 128),
 }
 BACKGROUNDS = ("white", "black", "gray")
+# A published vision tower knows textures too.
+TEXTURES = ("plain", "striped", "speckled", "shaded")
 CORNERS = {"triangle": (3, 1.0), "square": (4, 1.0), "star": (10, 0.42), "hexagon": (6, 1.0)}
 SHAPES = ("circle", *CORNERS)
 SIZES = {"small": 0.12, "large": 0.21}
@@ -53,13 +55,14 @@ def picture(rng: np.random.Generator) -> tuple[Image.Image, str]:
     )
     background = pick(rng, BACKGROUNDS)
     colours = [colour for colour in COLOURS if colour != background]
-    placed, text = scenes[rng.choice(3, p=(0.3, 0.5, 0.2))](rng, colours)
-    image = Image.new("RGB", (int(rng.integers(96, 161)), int(rng.integers(96, 161))), COLOURS[background])
+    placed, text = scenes[rng.choice(3, p=(0.55, 0.3, 0.15))](rng, colours)
+    texture = pick(rng, TEXTURES)
+    image = _ground((int(rng.integers(96, 161)), int(rng.integers(96, 161))), COLOURS[background], texture, rng)
     pen = ImageDraw.Draw(image)
     for size, colour, shape, place in placed:
         jitter = rng.uniform(-0.03, 0.03, 2)
         _shape(pen, image.size, size, COLOURS[colour], shape, (place[0] + jitter[0], place[1] + jitter[1]))
-    return image, f"{text} on a {background} background."
+    return image, f"{text} on a {texture} {background} background."
 
 
 def sentence(rng: np.random.Generator) -> str:
@@ -87,6 +90,21 @@ def _mixed(rng: np.random.Generator, modality: str, anatomy: str, finding: str |
     view = pick(rng, tuple(VIEW))
     look = pick(rng, tuple(LOOK)) if rng.random() < 0.6 else None
     return Case(modality, anatomy, finding, side, size, view, look)
+
+
+def _ground(size: tuple[int, int], colour: tuple[int, int, int], texture: str, rng: np.random.Generator) -> Image.Image:
+    """A background of the colour, lightened and darkened by its texture."""
+    across, down = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
+    angle = rng.uniform(0, math.pi)
+    along = across * math.cos(angle) + down * math.sin(angle)
+    waves = {
+        "plain": np.zeros_like(along),
+        "striped": np.sign(np.sin(along * rng.uniform(30, 60))),
+        "speckled": rng.standard_normal(along.shape),
+        "shaded": 2 * along - along.max(),
+    }
+    shades = np.array(colour) * 0.7 + 38 + 35 * waves[texture][..., None]
+    return Image.fromarray(shades.clip(0, 255).astype(np.uint8))
 
 
 def _one(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:

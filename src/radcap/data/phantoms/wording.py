@@ -124,7 +124,7 @@ def _size(size_mm: int, rng: np.random.Generator) -> str:
 def _tails(case: Case, rng: np.random.Generator) -> str:
     """No, one or two more sentences that add no fact."""
     tails = TAILS_NORMAL if case.finding is None else TAILS_FOUND
-    count = int(rng.choice(3, p=(0.45, 0.35, 0.2)))
+    count = int(rng.choice(3, p=(0.7, 0.2, 0.1)))
     return "".join(f" {tails[index]}" for index in rng.permutation(len(tails))[:count])
 
 

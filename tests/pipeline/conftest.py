@@ -1,0 +1,112 @@
+"""A small copy of the project as a real DVC repository of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+SMALL: dict[str, Any] = {
+    "data": {"train": 48, "valid": 12, "test": 16, "pictures": 24, "sentences": 24},
+    "pretrain": {"steps": 6, "batch_size": 8},
+    "lora": {"epochs": 2, "batch_size": 8},
+    "full": {"epochs": 2, "batch_size": 8},
+    "scorers": {"steps": 5},
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder and what its commands see."""
+
+    folder: Path
+
+    def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+        env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}", "HF_HUB_OFFLINE": "1", **environment}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *command: str, code: int | None = 0, **environment: str) -> str:
+        """Run to the end; output and errors together. `code` None: any."""
+        process = self.start(*command, **environment)
+        output, _ = process.communicate()
+        assert code is None or process.returncode == code, f"{command} ended {process.returncode}:\n{output[-4000:]}"
+        return output
+
+    def change(self, dotted: str, value: Any) -> None:
+        """Set a key of params.yaml as `dvc exp run -S` does."""
+        from dvc.utils.serialize import modify_yaml
+
+        with modify_yaml(str(self.folder / "params.yaml")) as tree:
+            *parents, last = dotted.split(".")
+            for part in parents:
+                tree = tree[part]
+            tree[last] = value
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", message)
+
+    def restore(self) -> None:
+        self.run("git", "checkout", "--quiet", "--", ".")
+
+    def results(self, *folders: str) -> dict[str, bytes]:
+        """{path: bytes} of every file below the folders."""
+        files = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
+        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files}
+
+
+def copy(folder: Path, *, small: bool = True) -> Project:
+    """The working tree as git sees it (tracked files and new ones), committed in a repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project = Project(folder)
+    if small:
+        for section, values in SMALL.items():
+            for key, value in values.items():
+                project.change(f"profiles.sample.{section}.{key}", value)
+        project.change("generate.max_new_tokens", 12)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.commit("small")
+    return project
+
+
+def repro_side_by_side(projects: Sequence[Project]) -> None:
+    """`dvc repro` in every project at once."""
+    running = [project.start("dvc", "repro") for project in projects]
+    for process in running:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output[-4000:]
+
+
+@pytest.fixture(scope="session")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
+    """Two small projects, each with its own `dvc repro` done and committed."""
+    pair = (copy(tmp_path_factory.mktemp("first")), copy(tmp_path_factory.mktemp("second")))
+    repro_side_by_side(pair)
+    for project in pair:
+        project.commit("results")
+    return pair
+
+
+@pytest.fixture
+def project(clones: tuple[Project, Project]) -> Iterator[Project]:
+    """The first small project, with its results, restored afterwards."""
+    yield clones[0]
+    clones[0].restore()

@@ -1,0 +1,245 @@
+"""The pipeline as its users run it, in a small real DVC repository."""
+
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.models_for_tests import KEYS, LORA_KEYS, PARAMS
+from tests.pipeline.conftest import Project, copy
+
+FULL_KEYS = tuple(key for key in KEYS if key not in LORA_KEYS)
+
+
+def each(stage: str, keys: tuple[str, ...] = KEYS) -> set[str]:
+    return {f"{stage}@{key}" for key in keys}
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def test_two_clones_give_the_same_bytes(clones) -> None:
+    first, second = (clone.results("metrics", "captions", "reports", "data", "scores") for clone in clones)
+    assert first.keys() == second.keys()
+    assert {name for name in first if first[name] != second[name]} == set()
+    assert {f"metrics/{key}.json" for key in KEYS} | {"metrics/overall.json", "reports/summary.md"} <= first.keys()
+
+
+def test_trained_weights_repeat_too(clones) -> None:
+    first, second = (clone.results("models") for clone in clones)
+    # MedCAT writes the time into its pack; its own hash of the content is what scores record.
+    differing = {name for name in first if first[name] != second[name]}
+    assert differing <= {"models/scorers/medcat.zip"}
+
+
+def test_nothing_to_do_runs_nothing(project: Project) -> None:
+    output = project.run("dvc", "repro")
+    assert ran(output) == set()
+    assert output.strip().endswith("Data and pipelines are up to date.")
+
+
+def test_a_clone_without_data_is_known_to_be_up_to_date(project: Project, tmp_path: Path) -> None:
+    project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
+    output = Project(tmp_path / "clone").run("dvc", "repro", "--allow-missing", "--dry")
+    assert output.strip().splitlines()[-1] == "Data and pipelines are up to date."
+
+
+REACH = [
+    ("lora.strategy", "hybrid", each("finetune", LORA_KEYS) | {"aggregate"}),
+    ("lora.dropout", 0.1, each("finetune", LORA_KEYS)),
+    ("full.warmup", 0.2, each("finetune", FULL_KEYS)),
+    ("profiles.sample.full.learning_rate", 0.002, each("finetune", FULL_KEYS)),
+    ("profiles.sample.generate.batch_size", 7, each("generate")),
+    ("profiles.sample.pretrain.steps", 7, each("base")),
+    ("profiles.sample.data.sentences", 25, {"prepare"}),
+    ("profiles.sample.scorers.steps", 6, {"scorers"}),
+    ("profiles.rocov2.lora.learning_rate", 0.0002, set()),
+    ("models.smolvlm_500m.published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
+    ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "finetune@smolvlm_500m", "aggregate"}),
+    ("train.max_grad_norm", 2.0, each("finetune")),
+    ("prompt.instruction", "Caption it.", each("finetune") | each("generate")),
+    ("generate.beams", 2, each("generate")),
+    ("score.protocol", "imageclef-2025", each("score") | {"aggregate"}),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "stages"), REACH, ids=[row[0] for row in REACH])
+def test_a_parameter_reaches_just_its_stages(project: Project, key: str, value: object, stages: set[str]) -> None:
+    project.change(key, value)
+    status = json.loads(project.run("dvc", "status", "--json").splitlines()[-1])
+    assert set(status) == stages
+
+
+CODE = [
+    ("src/radcap/models/families/llava.py", {f"{s}@llava_1_5_7b" for s in ("base", "finetune", "generate")}),
+    ("src/radcap/metrics/rouge1.py", each("score")),
+    ("src/radcap/metrics/miniatures.py", {"scorers"}),
+    ("src/radcap/adapt/strategies.py", each("finetune")),
+    ("src/radcap/train/pretrain.py", each("base")),
+    ("src/radcap/report/tables.py", {"aggregate"}),
+    ("src/radcap/data/phantoms/wording.py", {"prepare"}),
+    ("src/radcap/settings.py", set()),
+    ("src/radcap/tracking.py", set()),
+    ("README.md", set()),
+]
+
+
+@pytest.mark.parametrize(("name", "stages"), CODE, ids=[row[0] for row in CODE])
+def test_a_line_of_code_reaches_just_its_stages(project: Project, name: str, stages: set[str]) -> None:
+    with (project.folder / name).open("a") as stream:
+        stream.write("\n# a comment\n")
+    assert set(json.loads(project.run("dvc", "status", "--json").splitlines()[-1])) == stages
+
+
+def mlflow_runs(project: Project) -> list[dict[str, str]]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("radcap")
+    assert experiment is not None
+    assert Path(experiment.artifact_location) == project.folder / "mlartifacts"
+    runs = client.search_runs([experiment.experiment_id])
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert {
+            "train/loss",
+            "train/valid_loss",
+            "rouge1",
+            "bertscore",
+            "umls_f1",
+            "base.rouge1",
+        } <= run.data.metrics.keys()
+        assert run.data.params["model.key"] == run.data.tags["model"]
+        assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 1
+    return [{name: run.data.tags[name] for name in ("model", "variant")} for run in runs]
+
+
+def test_mlflow_holds_one_run_per_model(clones) -> None:
+    found = sorted((run["model"], run["variant"]) for run in mlflow_runs(clones[1]))
+    assert found[:3] == [(key, PARAMS.variant(key)) for key in sorted(KEYS)]
+
+
+def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> None:
+    output = project.run("dvc", "exp", "run", "-S", "lora.strategy=hybrid")
+    assert ran(output) == {
+        *each("finetune", LORA_KEYS),
+        *each("generate", LORA_KEYS),
+        *each("score", LORA_KEYS),
+        "aggregate",
+    }
+    for key in LORA_KEYS:
+        audit = json.loads((project.folder / f"models/{key}/audit.json").read_text())
+        assert audit["variant"] == "hybrid"
+        assert all(
+            audit["components"][name]["trained"] >= audit["components"][name]["total"]
+            for name in ("head", "embeddings")
+        )
+    diff = project.run("dvc", "metrics", "diff", "--md")
+    assert "| metrics/smolvlm_500m.json |" in re.sub(" +", " ", diff)
+    assert "vision_gpt2" not in diff
+    found = sorted((run["model"], run["variant"]) for run in mlflow_runs(project))
+    assert found == sorted([(k, PARAMS.variant(k)) for k in KEYS] + [(k, "hybrid") for k in LORA_KEYS])
+    project.run("git", "checkout", "--quiet", "--", ".")
+    project.run("dvc", "checkout")
+
+
+def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
+    """In a temporary copy of the workspace, with one model left."""
+    project = clones[1]
+    before = len(mlflow_runs(project))
+    drop = [arg for key in KEYS if key != "smolvlm_500m" for arg in ("-S", f"~models.{key}")]
+    project.run("dvc", "exp", "run", "--queue", "--name", "small-rank", "-S", "lora.r=4", *drop)
+    project.run("dvc", "exp", "run", "--run-all")
+    shown = project.run("dvc", "exp", "show", "--json", "--no-pager")
+    assert "small-rank" in shown
+    runs = mlflow_runs(project)
+    assert len(runs) == before + 1
+    assert not (project.folder / "mlruns").exists()
+
+
+MISTAKES = [
+    (
+        "lora.strategy",
+        "foo",
+        "radcap: error: lora.strategy: 'foo' is not allowed; allowed: published, targeted, extended, hybrid",
+    ),
+    (
+        "profiles.sample.data.source",
+        "web",
+        "radcap: error: profiles.sample.data.source: 'web' is not allowed; allowed: phantoms, folder",
+    ),
+    ("seed", -1, "radcap: error: seed: -1 is not allowed; allowed: a number greater than or equal to 0"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "line"), MISTAKES, ids=[row[0] for row in MISTAKES])
+def test_a_mistake_in_the_parameters_stops_with_one_line(project: Project, key: str, value: object, line: str) -> None:
+    project.change(key, value)
+    output = project.run("dvc", "repro", code=255)
+    assert line in output.splitlines()
+    assert "Traceback" not in output
+    project.restore()
+    project.run("dvc", "checkout")
+
+
+def test_a_missing_folder_stops_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    project = copy(tmp_path)
+    project.change("profiles.sample.data.source", "folder")
+    project.change("profiles.sample.data.path", "no/such/folder")
+    output = project.run("dvc", "repro", "prepare", code=255)
+    errors = [line for line in output.splitlines() if line.startswith("radcap: error: ")]
+    assert len(errors) == 1
+    assert errors[0].endswith("no/such/folder' does not exist")
+    assert "Traceback" not in output
+    assert not list((project.folder / "data").glob("*"))
+
+
+def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_ends_alike(clones) -> None:
+    first, second = clones
+    wanted = first.results("models/smolvlm_500m")
+    stage = "finetune@smolvlm_500m"
+    process = second.start("dvc", "repro", "-s", "-f", stage)
+    deadline = time.monotonic() + 120
+    while not list((second.folder / "models").glob(".smolvlm_500m.*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    stopped = second.run("pgrep", "-f", "stages/finetune.py smolvlm_500m", code=None).split()
+    for pid in stopped:
+        if Path(f"/proc/{pid}/cwd").resolve() == second.folder and "python" in Path(f"/proc/{pid}/comm").read_text():
+            second.run("kill", f"-{signal.SIGINT.value}", pid)
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    assert not (second.folder / "models/smolvlm_500m").exists()
+    assert not list((second.folder / "models").glob(".*part"))
+    second.run("dvc", "repro", "-s", stage)
+    assert second.results("models/smolvlm_500m") == wanted
+
+
+def test_real_images_are_fine_tuned_and_scored(clones, real_data: Path) -> None:
+    """The folder source as an experiment: the bases stay, everything after them runs on the real split."""
+    folder = real_data / "radiology"
+    overrides = [
+        "profiles.sample.data.source=folder",
+        f"profiles.sample.data.path={folder}",
+        "train.max_caption_tokens=48",
+    ]
+    output = clones[1].run("dvc", "exp", "run", "--temp", "--name", "real", *(a for o in overrides for a in ("-S", o)))
+    assert ran(output).isdisjoint(each("base"))
+    assert {"prepare", "scorers", "aggregate", *each("finetune"), *each("score")} <= ran(output)
+    shown = json.loads(clones[1].run("dvc", "exp", "show", "--json", "--no-pager"))
+    text = json.dumps(shown)
+    assert "real" in text
+    scores = clones[1].run(
+        "git",
+        "show",
+        "refs/exps/"
+        + clones[1].run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split("refs/exps/")[-1].strip()
+        + ":metrics/overall.json",
+        code=None,
+    )
+    assert scores
