@@ -59,12 +59,13 @@ def repro(settings: Settings, *, jobs: int) -> None:
 
 
 def _run(stage: str) -> None:
+    # One stage a command: between several, DVC keeps its lock and other lanes stand still.
     command = [*DVC, "repro", "--quiet", "--single-item", stage]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip():
-            print(f"[{stage}] {line.rstrip()}", flush=True)
+            print(line.rstrip(), flush=True)
     if process.wait():
         raise UserError(f"stage {stage} failed; its own message stands above")
 

@@ -1,0 +1,82 @@
+"""Tables hold what the metrics files hold; the README's is that of reports/summary.md."""
+
+from pathlib import Path
+
+import pytest
+from radcap import cli, files
+from radcap.errors import UserError
+from radcap.report import readme, tables
+
+from tests.models_for_tests import KEYS, PARAMS
+
+RESULT = {
+    "bertscore": 0.61234,
+    "rouge1": 0.2,
+    "umls_f1": 0.1,
+    "relevance": None,
+    "factuality": None,
+    "overall": None,
+    "n": 7,
+}
+
+
+def results() -> dict[str, dict]:
+    return {key: RESULT | {"base": RESULT | {"rouge1": 0.05}} for key in KEYS}
+
+
+def test_comparison_has_a_row_per_state_and_no_empty_column() -> None:
+    lines = tables.comparison(PARAMS, results()).splitlines()
+    assert lines[0] == "| Model | BERTScore | ROUGE-1 | UMLS F1 | n |"
+    assert lines[2:4] == [
+        "| llava_1_5_7b, base | 0.612 | 0.050 | 0.100 | 7 |",
+        f"| llava_1_5_7b, {PARAMS.lora.strategy} | 0.612 | 0.200 | 0.100 | 7 |",
+    ]
+    assert lines[-1].startswith("| vision_gpt2, full |")
+    assert len(lines) == 2 + 2 * len(KEYS)
+
+
+def test_overall_is_one_row_a_model() -> None:
+    kept = {name: RESULT[name] for name in RESULT if name != "n"}
+    assert tables.overall(results()) == dict.fromkeys(KEYS, kept)
+
+
+def test_a_model_without_metrics_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"metrics/llava_1_5_7b.json not found"):
+        tables.collect(PARAMS)
+
+
+def test_the_readmes_table_is_replaced_between_its_marks(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"a\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nb\n")
+    (tmp_path / "summary.md").write_text("text\n| x | y |\n| --- | --- |\n\nmore\n")
+    assert readme.update(tmp_path / "README.md", tmp_path / "summary.md")
+    expected = f"a\n{readme.MARKS[0]}\n| x | y |\n| --- | --- |\n{readme.MARKS[1]}\nb\n"
+    assert (tmp_path / "README.md").read_text() == expected
+    assert not readme.update(tmp_path / "README.md", tmp_path / "summary.md")
+
+
+def test_the_committed_tables_agree(root: Path) -> None:
+    """README, reports/summary.md, metrics/overall.json and metrics/<model>.json tell the same figures."""
+    found = {key: files.read_json(root / f"metrics/{key}.json") for key in KEYS}
+    table = tables.comparison(PARAMS, found)
+    assert files.read_json(root / "metrics/overall.json") == tables.overall(found)
+    assert table in (root / "reports/summary.md").read_text()
+    assert table in (root / "README.md").read_text()
+
+
+def test_every_fine_tuned_miniature_beats_its_base(root: Path) -> None:
+    for key in KEYS:
+        figures = files.read_json(root / f"metrics/{key}.json")
+        for metric in ("bertscore", "rouge1", "umls_f1"):
+            assert figures[metric] > 1.2 * figures["base"][metric], f"{key} {metric}"
+
+
+def test_the_command_tells_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["check"], ["report"], ["sheet", "test"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(command)
+        assert caught.value.code == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith("radcap: error: ")
+        assert errors.count("\n") == 1
