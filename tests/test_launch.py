@@ -1,8 +1,8 @@
 """Which lanes a change opens."""
 
 import pytest
-from radcap.launch import STAGES, chains
 
+from radcap.launch import STAGES, chains
 from tests.models_for_tests import KEYS, PARAMS
 
 CHAIN = {key: [f"{stage}@{key}" for stage in STAGES] for key in KEYS}

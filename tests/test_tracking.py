@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from radcap import tracking
 from radcap.errors import UserError
 from radcap.settings import Settings
-
 from tests.models_for_tests import PARAMS, ROOT
 
 

@@ -33,7 +33,7 @@ def test_trained_weights_repeat_too(clones) -> None:
     first, second = (clone.results("models") for clone in clones)
     # MedCAT writes the time into its pack; its own hash of the content is what scores record.
     differing = {name for name in first if first[name] != second[name]}
-    assert differing <= {"models/scorers/medcat.zip"}
+    assert {name for name in differing if not name.startswith("models/scorers/medcat")} == set()
 
 
 def test_nothing_to_do_runs_nothing(project: Project) -> None:

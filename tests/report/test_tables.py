@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+
 from radcap import cli, files
 from radcap.errors import UserError
 from radcap.report import readme, tables
-
 from tests.models_for_tests import KEYS, PARAMS
 
 RESULT = {
@@ -67,8 +67,10 @@ def test_the_committed_tables_agree(root: Path) -> None:
 def test_every_fine_tuned_miniature_beats_its_base(root: Path) -> None:
     for key in KEYS:
         figures = files.read_json(root / f"metrics/{key}.json")
-        for metric in ("bertscore", "rouge1", "umls_f1"):
-            assert figures[metric] > 1.2 * figures["base"][metric], f"{key} {metric}"
+        base = figures["base"]
+        assert figures["rouge1"] > base["rouge1"] + 0.01, key
+        assert figures["bertscore"] > base["bertscore"] + 0.1, key
+        assert figures["umls_f1"] > base["umls_f1"] + 0.1, key
 
 
 def test_the_command_tells_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

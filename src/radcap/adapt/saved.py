@@ -19,6 +19,8 @@ def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path)
     if isinstance(trainee, PeftModel):
         for config in trainee.peft_config.values():
             config.base_model_name_or_path = base_folder.as_posix()
+            # peft keeps a set, whose order is another in every process.
+            config.target_modules = sorted(config.target_modules)
         trainee.save_pretrained(str(folder))
         # peft's model card, which names nothing that the base's record and the audit do not
         (folder / "README.md").unlink(missing_ok=True)
