@@ -52,7 +52,7 @@ REACH = [
     ("lora.strategy", "hybrid", each("finetune", LORA_KEYS) | {"aggregate"}),
     ("lora.dropout", 0.1, each("finetune", LORA_KEYS)),
     ("full.warmup", 0.2, each("finetune", FULL_KEYS)),
-    ("profiles.sample.full.learning_rate", 0.002, each("finetune", FULL_KEYS)),
+    ("profiles.sample.full.learning_rate", 0.003, each("finetune", FULL_KEYS)),
     ("profiles.sample.generate.batch_size", 7, each("generate")),
     ("profiles.sample.pretrain.steps", 7, each("base")),
     ("profiles.sample.data.sentences", 25, {"prepare"}),
