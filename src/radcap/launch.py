@@ -18,12 +18,10 @@ STAGES = ("base", "finetune", "generate", "score")
 
 def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
     """Stages to offer to DVC, one list per lane in its order: scorers, then each model that a change reaches."""
-    lanes = [["scorers"]] if "prepare" in changed or "scorers" in changed else []
-    for key in settings.models:
-        chain = [f"{stage}@{key}" for stage in STAGES]
-        if lanes or changed.intersection(chain):
-            lanes.append(chain)
-    return lanes
+    everything = not changed.isdisjoint({"prepare", "scorers"})
+    lanes = [[f"{stage}@{key}" for stage in STAGES] for key in settings.models]
+    reached = [chain for chain in lanes if everything or changed.intersection(chain)]
+    return [["scorers"], *reached] if everything else reached
 
 
 def repro(settings: Settings, *, jobs: int) -> None:
