@@ -77,6 +77,13 @@ def test_an_unusable_folder_is_one_clear_line(rocov2, damage, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_a_malformed_concepts_row_is_one_clear_line(rocov2) -> None:
+    root = rocov2({})
+    (root / "train_concepts.csv").write_text("ID,CUIs\ntrain_1,C1,C2\n")
+    with pytest.raises(UserError, match=r"train_concepts.csv, line 2: row has 3 cells instead of 2$"):
+        list(folder.read(root, "train"))
+
+
 @pytest.mark.parametrize("place", ["train_images", "train_images/train"])
 def test_images_may_lie_as_the_archives_unpack(rocov2, place: str) -> None:
     root = rocov2({})

@@ -137,5 +137,9 @@ def _image_index(folder: Path) -> dict[str, list[Path]]:
 def _concepts(path: Path) -> dict[str, tuple[str, ...]]:
     if not path.exists():
         return {}
-    rows = (cells for _, cells in table(path, ("ID", "CUIs")) if len(cells) == 2)
-    return {id_: tuple(dict.fromkeys(c.strip() for c in cuis.split(";") if c.strip())) for id_, cuis in rows}
+    found: dict[str, tuple[str, ...]] = {}
+    for line, cells in table(path, ("ID", "CUIs")):
+        if len(cells) != 2:
+            raise UserError(f"{path}, line {line}: row has {len(cells)} cells instead of 2")
+        found[cells[0]] = tuple(dict.fromkeys(cui.strip() for cui in cells[1].split(";") if cui.strip()))
+    return found
