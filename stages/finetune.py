@@ -4,8 +4,10 @@ import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
 from radcap.adapt.audit import audit
-from radcap.adapt.lora import add_lora
+from radcap.adapt.lora import add_lora, rank_and_alpha
+from radcap.adapt.quantize import four_bit
 from radcap.adapt.saved import save_tuned
+from radcap.adapt.strategies import components
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
@@ -18,25 +20,36 @@ from radcap.train.log import as_csv
 def main(key: str) -> None:
     params = settings.load()
     model, profile = params.model(key), params.active
-    section, run = getattr(params, model.tuning), getattr(profile, model.tuning)
+    is_lora = model.tuning == "lora"
+    section, run = (params.adapters, profile.lora) if is_lora else (params.full, profile.full)
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
 
-    loaded = base.load(layout.base(key), dtype=profile.dtype)
+    quantized = four_bit(profile.dtype) if is_lora and section.quantize == "4bit" else {}
+    loaded = base.load(layout.base(key), dtype=profile.dtype, **quantized)
     options = {"max_caption_tokens": params.train.max_caption_tokens, "cache": profile.loader.cache}
     prompt = fill(model.template, params.prompt.instruction)
     train, valid = (Examples(loaded, store.read(layout.split(name)), prompt, **options) for name in ("train", "valid"))
-    trainee, chosen = (loaded.model, None) if model.tuning == "full" else add_lora(loaded, section, model.published)
+    trainee, chosen, named, rate = loaded.model, None, None, run.learning_rate
+    if is_lora:
+        rate = run.rate(rank_and_alpha(section, model.published)[1])
+        if profile.weights == "miniature":
+            rate = model.miniature.learning_rate or rate
+        trainee, chosen = add_lora(loaded, section, model.published)
+        named = components(section.strategy, model.published, vision_tower=section.vision_tower)
+    report = audit(loaded.family, trainee, variant=params.variant(key), chosen=chosen, named=named)
     recipe = Recipe(
         steps=steps(len(train), epochs=run.epochs, batch_size=run.batch_size, accumulation=run.accumulation),
         batch_size=run.batch_size,
         accumulation=run.accumulation,
-        learning_rate=run.learning_rate,
+        learning_rate=rate,
         weight_decay=section.weight_decay,
         warmup=section.warmup,
         schedule=section.schedule,
         max_grad_norm=params.train.max_grad_norm,
         seed=seed,
         workers=profile.loader.workers,
+        plateau=None if is_lora else section.plateau,
+        phases=() if is_lora else section.phases,
     )
     with (
         records.volatile("finetune", key),
@@ -46,7 +59,6 @@ def main(key: str) -> None:
         log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve)
         save_tuned(loaded, trainee, out, base_folder=layout.base(key))
         files.write_text(out / "log.csv", as_csv(log))
-        report = audit(loaded.family, trainee, variant=params.variant(key), chosen=chosen)
         cut = {"captions_cut_in_training": train.cut_captions()}
         files.write_json(out / "audit.json", report | cut | {"packages": records.versions(*records.PACKAGES)})
         tracked.tag(trained=str(report["trained"]), percent=str(report["percent"]))

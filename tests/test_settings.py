@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 from radcap import settings
 from radcap.errors import UserError
 
-ABSENT = object()
+# A word, for tests of parallel runners must have the same names in each.
+ABSENT = "(absent)"
 
 
 @pytest.fixture
@@ -45,10 +46,13 @@ MISTAKES = [
     ("lora/r", "x", "lora.r: 'x' is not allowed; allowed: a valid integer or published"),
     ("lora/r", 0, "lora.r: 0 is not allowed; allowed: a number greater than 0 or published"),
     ("score/protocol", "2027", "score.protocol: '2027' is not allowed; allowed: as-described, imageclef-2025, imageclef-2026"),
-    ("models/smolvlm_500m/family", "bert", "models.smolvlm_500m.family: 'bert' is not allowed; allowed: llava, smolvlm, vision_gpt2"),
+    ("models/smolvlm_500m/family", "bert", "models.smolvlm_500m.family: 'bert' is not allowed; allowed: llava, idefics, qwen_vl, moondream, smolvlm, vision_gpt2, cnn_transformer"),
     ("models/smolvlm_500m/published", ABSENT, "models.smolvlm_500m.published is missing; a model with tuning lora needs r, alpha and targets"),
     ("models/smolvlm_500m/published/targets", ["q_proj"], "models.smolvlm_500m.published.targets: 'q_proj' is no component.kind selector such as language.query or vision.*"),
     ("models/smolvlm_500m/template", "hi", "models.smolvlm_500m.template: 'hi' must hold {instruction} and no other field"),
+    ("full/phases", [{"share": 0.5, "frozen": []}], "full: phases: the shares of the phases must add up to 1, not 0.5"),
+    ("full/phases", [{"share": 1.0, "frozen": ["tower"]}], "full.phases.0.frozen.0: 'tower' is not allowed; allowed: vision, connector, embeddings, language, head"),
+    ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
     ("models", {}, "models: no model left; at least one block is needed"),
 ]  # fmt: skip
 
@@ -67,7 +71,10 @@ def test_the_number_of_further_mistakes_is_told(tree: dict[str, Any]) -> None:
 
 
 def test_unknown_model_names_the_known(tree: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"^unknown model 'gpt5'; allowed: llava_1_5_7b, smolvlm_500m, vision_gpt2$"):
+    with pytest.raises(
+        UserError,
+        match=r"^unknown model 'gpt5'; allowed: llava_mistral_7b, llava_vicuna_7b, .*, vision_gpt2, cnn_transformer$",
+    ):
         settings.parse(tree).model("gpt5")
 
 
@@ -93,6 +100,22 @@ def test_a_rate_as_dvc_writes_it_is_a_number(root: Path, tmp_path: Path) -> None
     text = (root / "params.yaml").read_text().replace("learning_rate: 0.005", "learning_rate: 5e-05")
     (tmp_path / "params.yaml").write_text(text)
     assert settings.load(tmp_path / "params.yaml").profiles["sample"].lora.learning_rate == 5e-05
+
+
+@pytest.mark.parametrize(
+    ("reference", "alpha", "rate"), [("none", 16, 0.004), (32, 32, 0.004), (32, 128, 0.001), (32, 16, 0.008)]
+)
+def test_a_rate_follows_alpha_where_the_profile_says_so(reference: object, alpha: int, rate: float) -> None:
+    run = settings.LoraRun(
+        epochs=1.0, batch_size=1, accumulation=1, learning_rate=0.004, reference_alpha=reference, dropout=0.0
+    )
+    assert run.rate(alpha) == pytest.approx(rate)
+
+
+def test_dropout_is_the_profiles_unless_overridden(tree: dict[str, Any]) -> None:
+    own = tree["profiles"]["sample"]["lora"]["dropout"]
+    assert settings.parse(tree).adapters.dropout == own
+    assert settings.parse(changed(tree, "lora/dropout", 0.3)).adapters.dropout == 0.3
 
 
 def test_dvc_leaves_params_byte_for_byte(root: Path, tmp_path: Path) -> None:

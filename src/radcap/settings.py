@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,15 +17,16 @@ from radcap.errors import UserError, first_mistake
 ProfileName = Literal["sample", "rocov2"]
 StrategyName = Literal["published", "targeted", "extended", "hybrid"]
 ProtocolName = Literal["as-described", "imageclef-2025", "imageclef-2026"]
-FamilyName = Literal["llava", "smolvlm", "vision_gpt2"]
+FamilyName = Literal["llava", "idefics", "qwen_vl", "moondream", "smolvlm", "vision_gpt2", "cnn_transformer"]
 Schedule = Literal["cosine", "linear", "constant"]
+Component = Literal["vision", "connector", "embeddings", "language", "head"]
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|output|gate|up|down|fc1|fc2|linear)")
+SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|qkv|output|gate|up|down|fc1|fc2|linear)")
 
 
 class Section(BaseModel):
@@ -49,7 +50,7 @@ class Data(Section):
     valid: Count
     test: Count
     pictures: Count
-    sentences: Count
+    diagrams: Count
 
 
 class Pretrain(Section):
@@ -63,6 +64,23 @@ class Run(Section):
     batch_size: Positive
     accumulation: Positive
     learning_rate: Rate
+
+
+class LoraRun(Run):
+    """`learning_rate` holds for adapters of `reference_alpha`, if that is a number."""
+
+    reference_alpha: Positive | Literal["none"]
+    dropout: Fraction
+
+    def rate(self, alpha: int) -> float:
+        """The learning rate for adapters of an alpha.
+
+        Adam moves every entry of B by the rate, and with A's r rows that moves a layer's output by
+        rate * (alpha / r) * r: equal steps take a rate in inverse proportion to alpha, whatever the rank.
+        """
+        return (
+            self.learning_rate if self.reference_alpha == "none" else self.learning_rate * self.reference_alpha / alpha
+        )
 
 
 class Loader(Section):
@@ -90,7 +108,7 @@ class Profile(Section):
     weights: Literal["miniature", "published"]
     dtype: Literal["float32", "bfloat16"]
     pretrain: Pretrain
-    lora: Run
+    lora: LoraRun
     full: Run
     loader: Loader
     generate: ProfileGenerate
@@ -101,17 +119,45 @@ class Lora(Section):
     strategy: StrategyName
     r: Positive | Literal["published"]
     alpha: Positive | Literal["published"]
-    dropout: Fraction
+    dropout: Fraction | Literal["profile"]
     vision_tower: bool
+    rslora: bool
+    dora: bool
+    quantize: Literal["none", "4bit"]
     weight_decay: Fraction
     warmup: Fraction
     schedule: Schedule
+
+
+class Phase(Section):
+    """A part of a full fine-tune: its share of the steps, and the components that it leaves as they are."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    frozen: tuple[Component, ...] = Field(strict=False)
+
+
+class Plateau(Section):
+    """ReduceLROnPlateau on the validation loss: multiply the rate by `factor` after `patience` epochs without gain."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    patience: Count
 
 
 class Full(Section):
     weight_decay: Fraction
     warmup: Fraction
-    schedule: Schedule
+    schedule: Schedule | Literal["plateau"]
+    plateau: Plateau
+    phases: tuple[Phase, ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        shares = sum(phase.share for phase in self.phases)
+        if abs(shares - 1) > 1e-6:
+            raise ValueError(f"phases: the shares of the phases must add up to 1, not {shares:g}")
+        if self.schedule == "plateau" and self.warmup:
+            raise ValueError("warmup must be 0.0 with schedule plateau")
+        return self
 
 
 class Train(Section):
@@ -133,6 +179,13 @@ class Score(Section):
 
 
 class Miniature(Section):
+    """Sizes of the small model. model_type and text_type are transformers' names of the published classes.
+
+    `learning_rate` is that of its adapters where the profile's does not suit it.
+    """
+
+    model_type: str
+    text_type: str
     image_size: Positive
     patch_size: Positive
     vision_width: Positive
@@ -140,7 +193,9 @@ class Miniature(Section):
     width: Positive
     layers: Positive
     heads: Positive
+    key_value_heads: Positive
     vocabulary: Annotated[int, Field(ge=300)]
+    learning_rate: Rate | None = None
 
 
 class PublishedRow(Section):
@@ -191,6 +246,13 @@ class Settings(Section):
         if key not in self.models:
             raise UserError(f"unknown model {key!r}; allowed: {', '.join(self.models)}")
         return self.models[key]
+
+    @property
+    def adapters(self) -> Lora:
+        """The section lora with the profile's dropout where it leaves that to the profile."""
+        if self.lora.dropout != "profile":
+            return self.lora
+        return self.lora.model_copy(update={"dropout": self.active.lora.dropout})
 
     def variant(self, key: str) -> str:
         """How a model is trained: the adapter strategy's name, or full."""

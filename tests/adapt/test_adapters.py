@@ -4,64 +4,150 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 
-from radcap.adapt.audit import audit
-from radcap.adapt.lora import add_lora
+from radcap.adapt.audit import AuditError, audit
+from radcap.adapt.lora import add_lora, tied
+from radcap.adapt.quantize import four_bit
 from radcap.adapt.saved import load_tuned, save_tuned
-from radcap.adapt.strategies import Targets
+from radcap.adapt.strategies import Targets, components
+from radcap.caption.generate import captions
 from radcap.errors import UserError
+from radcap.export import export
 from radcap.models import base
+from radcap.models.inputs import fill
+from tests.caption.test_generate import rows  # noqa: F401
 from tests.models.test_base import logits
 from tests.models_for_tests import KEYS, LORA_KEYS, PARAMS, fresh
 
 STRATEGIES = ("published", "targeted", "extended", "hybrid")
 
 
-def adapted(key: str, strategy: str):
+def adapted(key: str, strategy: str, **options):
     loaded = fresh(key)
-    lora = PARAMS.lora.model_copy(update={"strategy": strategy, "r": 4, "alpha": 8})
+    lora = PARAMS.adapters.model_copy(update={"strategy": strategy, "r": 4, "alpha": 8, **options})
     trainee, chosen = add_lora(loaded, lora, PARAMS.models[key].published)
     return loaded, trainee, chosen
+
+
+def named(key: str, strategy: str) -> frozenset[str]:
+    return components(strategy, PARAMS.models[key].published, vision_tower=True)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("key", LORA_KEYS)
 def test_the_audit_counts_by_formula(key: str, strategy: str) -> None:
-    sizes = {m.name: m for m in fresh(key).family.inventory(fresh(key).model)}
-    linear = {n: m for n, m in fresh(key).model.named_modules() if isinstance(m, torch.nn.Linear)}
+    base_model = fresh(key)
+    sizes = {m.name: m for m in base_model.family.inventory(base_model.model)}
     loaded, trainee, chosen = adapted(key, strategy)
-    report = audit(loaded.family, trainee, variant=strategy, chosen=chosen)
-    # A LoRA adapter of rank 4 has 4 * (inputs + outputs) parameters.
-    expected = sum(4 * (linear[n].in_features + linear[n].out_features) for n in chosen.lora)
-    expected += sum(sizes[n].parameters for n in chosen.full)
+    report = audit(loaded.family, trainee, variant=strategy, chosen=chosen, named=named(key, strategy))
+    # A LoRA adapter of rank 4 has 4 * (inputs + outputs) parameters; a weight of two modules counts once.
+    expected = sum(4 * (sizes[n].inputs + sizes[n].outputs) for n in chosen.lora)
+    whole = chosen.full[:1] if tied(base_model) else chosen.full
+    expected += sum(sizes[n].parameters for n in whole)
     assert report["trained"] == expected
-    assert report["total"] == sum(p.numel() for p in fresh(key).model.parameters())
+    assert report["total"] == sum(p.numel() for p in base_model.model.parameters())
+    assert (report["r"], report["alpha"], report["scaling"]) == (4, 8, 2.0)
+    assert report["lora_modules"] == list(chosen.lora)
     trains = {c for c, counts in report["components"].items() if counts["trained"]}
-    assert trains == {sizes[n].component for n in (*chosen.lora, *chosen.full)}
+    assert trains == named(key, strategy) - ({"head"} if strategy == "hybrid" and tied(base_model) else set())
 
 
-def test_the_audit_fails_on_a_module_outside_the_strategy() -> None:
+def test_a_published_rank_and_scaling_are_the_models_own() -> None:
+    for key in LORA_KEYS:
+        row = PARAMS.models[key].published
+        loaded, trainee, chosen = adapted(key, "published", r="published", alpha="published")
+        report = audit(loaded.family, trainee, variant="published", chosen=chosen, named=named(key, "published"))
+        assert (report["r"], report["alpha"]) == (row.r, row.alpha)
+        assert report["scaling"] == row.alpha / row.r
+
+
+@pytest.mark.parametrize(("option", "scaling"), [("rslora", 4.0), ("dora", 2.0)])
+def test_options_of_the_adapters(option: str, scaling: float) -> None:
+    loaded, trainee, chosen = adapted("smolvlm_500m", "targeted", **{option: True})
+    report = audit(loaded.family, trainee, variant="x", chosen=chosen, named=named("smolvlm_500m", "targeted"))
+    assert report["scaling"] == scaling
+    magnitudes = [name for name, _ in trainee.named_parameters() if "magnitude" in name]
+    assert bool(magnitudes) == (option == "dora")
+
+
+MISTAKES = [
+    (lambda chosen: Targets(chosen.lora[1:], ()), frozenset(), "1 modules differ from the strategy's, first model"),
+    (lambda chosen: chosen, {"head"}, "nothing of head trains"),
+    (lambda chosen: chosen, {"-vision"}, "vision trains besides"),
+]
+
+
+@pytest.mark.parametrize(("change", "other", "message"), MISTAKES, ids=[m for _, _, m in MISTAKES])
+def test_the_audit_fails_on_what_the_strategy_does_not_say(change, other, message: str) -> None:
     loaded, trainee, chosen = adapted("smolvlm_500m", "targeted")
-    with pytest.raises(AssertionError, match="against the strategy"):
-        audit(loaded.family, trainee, variant="targeted", chosen=Targets(chosen.lora[1:], chosen.full))
+    names = (named("smolvlm_500m", "targeted") | other) - {"-vision"} - ({"vision"} if "-vision" in other else set())
+    with pytest.raises(AuditError, match=f"audit of strategy 'targeted': {message}"):
+        audit(loaded.family, trainee, variant="targeted", chosen=change(chosen), named=frozenset(names))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("key", LORA_KEYS)
-def test_saved_reloaded_and_merged_gives_the_same_logits(key: str, strategy: str, tmp_path: Path) -> None:
-    base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
-    loaded, trainee, _ = adapted(key, strategy)
-    untouched = logits(base.load(tmp_path / "base", dtype="float32"), key)
+def moved(trainee) -> None:
+    """Another value for everything that trains."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in trainee.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("key", LORA_KEYS)
+def test_saved_reloaded_and_merged_gives_the_same_logits(key: str, strategy: str, tmp_path: Path) -> None:
+    """Through radcap, by peft alone on the base's folder, and as exported merged weights."""
+    base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
+    loaded, trainee, _ = adapted(key, strategy)
+    was_tied = tied(loaded)
+    untouched = logits(base.load(tmp_path / "base", dtype="float32"), key)
+    moved(trainee)
     save_tuned(loaded, trainee, tmp_path / "tuned", base_folder=tmp_path / "base")
     expected = logits(base.Loaded(loaded.family, trainee, loaded.processor), key)
-    reloaded = load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
-    assert torch.allclose(logits(reloaded, key), expected, atol=1e-4)
     assert not torch.allclose(untouched, expected, atol=1e-2)
+
+    alone = PeftModel.from_pretrained(base.load(tmp_path / "base", dtype="float32").model, tmp_path / "tuned")
+    assert torch.allclose(logits(base.Loaded(loaded.family, alone, loaded.processor), key), expected, atol=1e-4)
+    merged = load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
+    assert torch.allclose(logits(merged, key), expected, atol=1e-4)
+    assert tied(merged) == was_tied
+    export(tmp_path / "tuned", tmp_path / "base", tmp_path / "merged", merged=True, dtype="float32")
+    whole = base.load_weights(loaded.family, str(tmp_path / "merged"), revision=None, dtype="float32")
+    assert torch.allclose(logits(whole, key), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("key", LORA_KEYS)
+def test_exported_weights_caption_as_the_adapter_does(key: str, tmp_path: Path, rows) -> None:  # noqa: F811
+    base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
+    loaded, trainee, _ = adapted(key, "hybrid")
+    moved(trainee)
+    save_tuned(loaded, trainee, tmp_path / "tuned", base_folder=tmp_path / "base")
+    export(tmp_path / "tuned", tmp_path / "base", tmp_path / "merged", merged=True, dtype="float32")
+    options = {"variant": "plain", "batch_size": 2, "beams": 1, "max_new_tokens": 8}
+    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    adapter = load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
+    whole = base.load_weights(loaded.family, str(tmp_path / "merged"), revision=None, dtype="float32")
+    assert captions(whole, rows, prompt, **options) == captions(adapter, rows, prompt, **options)
+
+
+def test_exports_that_cannot_be_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UserError, match=r"nothing not found; `dvc repro finetune@nothing` makes it"):
+        export(tmp_path / "nothing", tmp_path, tmp_path / "out", merged=True, dtype="float32")
+    with pytest.raises(UserError, match="exists already; name another folder with --out"):
+        export(tmp_path / "there", tmp_path, tmp_path / "there", merged=False, dtype="float32")
+
+
+def test_four_bits_are_refused_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^lora.quantize: '4bit' needs a CUDA GPU, and none is here"):
+        four_bit("bfloat16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("radcap.adapt.quantize.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"^lora.quantize: '4bit' needs the package bitsandbytes"):
+        four_bit("bfloat16")
 
 
 def test_an_adapter_of_another_shape_is_an_error(tmp_path: Path) -> None:
@@ -78,15 +164,15 @@ def test_an_adapter_of_another_shape_is_an_error(tmp_path: Path) -> None:
         load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
 
 
-def test_fully_tuned_weights_save_and_reload(tmp_path: Path) -> None:
-    key = "vision_gpt2"
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in LORA_KEYS])
+def test_fully_tuned_weights_save_and_reload(key: str, tmp_path: Path) -> None:
     assert PARAMS.models[key].tuning == "full"
-    assert set(KEYS) == {*LORA_KEYS, key}
-    base.save_miniature(fresh(key), tmp_path / "base", family_name=key)
+    base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
     loaded = fresh(key)
-    report = audit(loaded.family, loaded.model, variant="full", chosen=None)
+    report = audit(loaded.family, loaded.model, variant="full", chosen=None, named=None)
     assert report["trained"] == report["total"]
     assert report["components"].keys() == {"vision", "connector", "embeddings", "language", "head"}
+    assert (report["r"], report["alpha"], report["scaling"]) == (None, None, None)
     with torch.no_grad():
         next(loaded.model.parameters()).add_(0.1)
     save_tuned(loaded, loaded.model, tmp_path / "tuned", base_folder=tmp_path / "base")

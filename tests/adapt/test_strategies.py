@@ -10,26 +10,61 @@ from tests.models_for_tests import LORA_KEYS, PARAMS, shared
 
 QKV = ("query", "key", "value")
 GATED = ("gate", "up", "down")
-LANGUAGE = {"targeted": {*QKV, *GATED}, "extended": {*QKV, "output", *GATED}}
-VISION = {"targeted": {*QKV}, "extended": {*QKV, "output", "fc1", "fc2"}}
+PLAIN = ("fc1", "fc2")
 
 
-def selectors(component: str, kinds: set[str]) -> set[str]:
+def selectors(component: str, *kinds: str) -> set[str]:
     return {f"{component}.{kind}" for kind in kinds}
 
 
-# llava and smolvlm: towers without gates, language models with gates, connectors of plain linear layers.
-RULES = {
-    "targeted": selectors("language", LANGUAGE["targeted"]) | selectors("vision", VISION["targeted"]) | {"connector.linear"},
-    "extended": selectors("language", LANGUAGE["extended"]) | selectors("vision", VISION["extended"]) | {"connector.linear"},
-}  # fmt: skip
-RULES["hybrid"] = RULES["targeted"]
+LINEAR = {"connector.linear"}
+# What each strategy reaches, per architecture; hybrid adapts what targeted does.
+GATED_LANGUAGE = {
+    "targeted": selectors("language", *QKV, *GATED),
+    "extended": selectors("language", *QKV, *GATED, "output"),
+}
+PLAIN_VISION = {"targeted": selectors("vision", *QKV), "extended": selectors("vision", *QKV, "output", *PLAIN)}
+FUSED_VISION = {"targeted": {"vision.qkv"}, "extended": {"vision.qkv", "vision.output", "vision.fc1", "vision.fc2"}}
+FUSED_GATED_VISION = {
+    "targeted": {"vision.qkv", *selectors("vision", *GATED)},
+    "extended": {"vision.qkv", "vision.output", *selectors("vision", *GATED)},
+}
+PHI = {"targeted": selectors("language", *QKV), "extended": selectors("language", *QKV, "output", *PLAIN)}
+# IDEFICS' connector is a perceiver and gated cross-attention layers.
+CROSS = selectors("connector", *QKV, "output", *GATED, *PLAIN)
+
+
+def rules(language: dict[str, set[str]], vision: dict[str, set[str]], connector: set[str]) -> dict[str, set[str]]:
+    both = {strategy: language[strategy] | vision[strategy] | connector for strategy in ("targeted", "extended")}
+    return both | {"hybrid": both["targeted"]}
+
+
+FAMILIES = {
+    ("llava", "llava"): rules(GATED_LANGUAGE, PLAIN_VISION, LINEAR),
+    ("llava", "llava_next"): rules(GATED_LANGUAGE, PLAIN_VISION, LINEAR),
+    ("idefics", "idefics"): rules(GATED_LANGUAGE, PLAIN_VISION, CROSS),
+    ("qwen_vl", "qwen2_vl"): rules(GATED_LANGUAGE, FUSED_VISION, LINEAR),
+    ("qwen_vl", "qwen2_5_vl"): rules(GATED_LANGUAGE, FUSED_GATED_VISION, LINEAR),
+    ("moondream", "moondream"): rules(PHI, PLAIN_VISION, LINEAR),
+    ("smolvlm", "idefics3"): rules(GATED_LANGUAGE, PLAIN_VISION, LINEAR),
+}
+ALL_LANGUAGE = GATED_LANGUAGE["extended"]
 PUBLISHED = {
-    "llava_1_5_7b": selectors("language", {*QKV, "output", *GATED}) | selectors("vision", {*QKV}),
-    "smolvlm_500m": RULES["extended"],
+    "llava_mistral_7b": GATED_LANGUAGE["targeted"] | PLAIN_VISION["targeted"],
+    "llava_vicuna_7b": GATED_LANGUAGE["targeted"] | PLAIN_VISION["targeted"] | LINEAR,
+    "llava_1_5_7b": ALL_LANGUAGE | PLAIN_VISION["targeted"],
+    "idefics_9b": {f"{part}.{kind}" for part in ("language", "vision", "connector") for kind in QKV},
+    "qwen2_vl_2b": ALL_LANGUAGE,
+    "qwen2_5_vl_3b": ALL_LANGUAGE,
+    "moondream2": selectors("language", *QKV, *PLAIN) | selectors("vision", "output", *PLAIN) | LINEAR,
+    "smolvlm_500m": ALL_LANGUAGE | PLAIN_VISION["extended"] | LINEAR,
+}
+RULES = {
+    key: FAMILIES[PARAMS.models[key].family, PARAMS.models[key].miniature.model_type] | {"published": PUBLISHED[key]}
+    for key in LORA_KEYS
 }
 TABLE = [
-    (key, strategy, PUBLISHED[key] if strategy == "published" else RULES[strategy])
+    (key, strategy, RULES[key][strategy])
     for key in LORA_KEYS
     for strategy in ("published", "targeted", "extended", "hybrid")
 ]
@@ -59,7 +94,7 @@ def test_every_module_has_a_component_and_a_kind(key: str) -> None:
 
 
 def test_a_selector_that_matches_nothing_is_an_error() -> None:
-    inventory = (Module("a.q_proj", "language", "query", 4), Module("head", "head", "linear", 4))
+    inventory = (Module("a.q_proj", "language", "query", 2, 2, 4), Module("head", "head", "linear", 2, 2, 4))
     row = PublishedRow(r=1, alpha=1, targets=("language.query", "vision.query"))
     with pytest.raises(UserError, match=r"'published' matches no module of this model for vision.query"):
         targets("published", inventory, published=row, vision_tower=True)

@@ -46,7 +46,7 @@ def test_image_tokens_match_what_the_model_makes(key: str) -> None:
     loaded = shared(key)
     for size in ((40, 32), (200, 60), (33, 90)):
         features, _ = encode(loaded, png(size=size), prompt(key), caption="CT.", max_caption_tokens=9)
-        batch = collate([features], ids=loaded.family.ids, pad_id=0, side="right")
+        batch = collate([features], loaded.family, pad_id=0, side="right")
         labels = batch.pop("labels")
         with torch.inference_mode():
             assert loaded.model(**batch).logits.shape[:2] == labels.shape
@@ -55,7 +55,7 @@ def test_image_tokens_match_what_the_model_makes(key: str) -> None:
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5), side=st.sampled_from(["left", "right"]))
 def test_padding_is_masked_and_stands_on_its_side(lengths: list[int], side: str) -> None:
     examples = [{"input_ids": torch.arange(1, n + 1)[None], "labels": torch.arange(1, n + 1)[None]} for n in lengths]
-    batch = collate(examples, ids="input_ids", pad_id=0, side=side)  # type: ignore[arg-type]
+    batch = collate(examples, shared("llava_1_5_7b").family, pad_id=0, side=side)  # type: ignore[arg-type]
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (len(lengths), max(lengths))
     for row, mask, labels, length in zip(
         *(batch[k] for k in ("input_ids", "attention_mask", "labels")), lengths, strict=True
@@ -71,6 +71,6 @@ def test_inputs_of_different_shape_are_padded_with_zeros() -> None:
     tiles = [
         {"input_ids": torch.ones(1, 2, dtype=torch.long), "pixel_values": torch.ones(1, n, 3, 4, 4)} for n in (1, 3)
     ]
-    batch = collate(tiles, ids="input_ids", pad_id=0, side="left")
+    batch = collate(tiles, shared("llava_1_5_7b").family, pad_id=0, side="left")
     assert batch["pixel_values"].shape == (2, 3, 3, 4, 4)
     assert batch["pixel_values"][0, 1:].abs().sum() == 0

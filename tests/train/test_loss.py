@@ -7,8 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radcap.models.inputs import IGNORED
-from radcap.train.loss import caption_loss
+from radcap.models.inputs import IGNORED, collate, encode, fill
+from radcap.train.fit import batch
+from radcap.train.loss import caption_loss, predicting
+from tests.conftest import png
+from tests.models_for_tests import KEYS, PARAMS, fresh
 
 
 def example(seed: int, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,3 +53,32 @@ def test_padding_changes_nothing(seed: int, padding: int) -> None:
     wide = torch.cat([logits, torch.randn(4, padding, 11)], dim=1)
     masked = torch.cat([labels, torch.full((4, padding), IGNORED)], dim=1)
     assert float(loss(wide, masked)) == pytest.approx(float(loss(logits, labels)), rel=1e-5)
+
+
+def test_logits_are_wanted_before_each_labelled_token() -> None:
+    x = IGNORED
+    labels = torch.tensor([[x, x, 5, 6, x], [x, 7, x, x, x]])
+    expected = [[False, True, True, False, False], [True, False, False, False, False]]
+    assert predicting(labels).tolist() == expected
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_logits_of_caption_tokens_alone_give_the_same_loss_and_gradients(key: str) -> None:
+    loaded = fresh(key)
+    adapter, pad = loaded.family, loaded.family.pad_id(loaded.processor)
+    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    texts = ["CT.", "MRI of the brain with a tumor on the right."]
+    examples = [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)]
+    whole, short = collate(examples, adapter, pad_id=pad, side="right"), batch(examples, adapter, pad_id=pad)
+    found = []
+    for inputs in (whole, short):
+        labels = inputs.pop("labels")
+        loaded.model.eval().zero_grad()
+        outputs = loaded.model(**inputs)
+        value = caption_loss(outputs, labels)
+        value.backward()
+        gradients = torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None])
+        found.append((outputs.logits.ndim, value.detach(), gradients))
+    assert [ndim for ndim, _, _ in found] == [3, 2]
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-6)
+    assert torch.allclose(found[0][2], found[1][2], atol=1e-6)

@@ -46,7 +46,7 @@ def _decode(
     loaded: Loaded, examples: list[dict[str, torch.Tensor]], *, device: str, beams: int, max_new_tokens: int
 ) -> list[list[int]]:
     adapter = loaded.family
-    batch = collate(examples, ids=adapter.ids, pad_id=adapter.pad_id(loaded.processor), side="left")
+    batch = collate(examples, adapter, pad_id=adapter.pad_id(loaded.processor), side="left")
     inputs = {name: _placed(tensor, device, loaded.model.dtype) for name, tensor in batch.items()}
     output = loaded.model.generate(
         **inputs,

@@ -29,19 +29,19 @@ class Loaded:
 def record_published(folder: Path, *, family_name: str, checkpoint: str, revision: str) -> dict[str, Any]:
     """Write base.json for published weights: where they lie, the resolved revision, and each file's SHA-256.
 
-    `checkpoint` is a local folder or a hub id, whose snapshot is downloaded into the hub's cache.
+    `checkpoint` is a local folder or file, or a hub id, whose snapshot is downloaded into the hub's cache.
     """
     path = Path(checkpoint).expanduser()
-    snapshot = path if path.is_dir() else download(checkpoint, revision)
-    if not (snapshot / "config.json").exists():
+    snapshot = path if path.exists() else download(checkpoint, revision)
+    if snapshot.is_dir() and not (snapshot / "config.json").exists():
         raise UserError(f"checkpoint {checkpoint!r}: {snapshot} holds no config.json")
     record = {
         "family": family_name,
         "weights": "published",
         "checkpoint": checkpoint,
         # A snapshot's folder in the hub's cache is named by its commit.
-        "revision": None if path.is_dir() else snapshot.name,
-        "files": files.folder_hashes(snapshot),
+        "revision": None if path.exists() else snapshot.name,
+        "files": files.folder_hashes(snapshot) if snapshot.is_dir() else {snapshot.name: files.sha256(snapshot)},
     }
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / RECORD, record)
@@ -57,18 +57,24 @@ def save_miniature(loaded: Loaded, folder: Path, *, family_name: str) -> None:
     files.write_json(folder / RECORD, record)
 
 
-def load(folder: Path, *, dtype: str) -> Loaded:
-    """Load what base.json describes. One function for miniatures, hub snapshots and local folders."""
+def load(folder: Path, *, dtype: str, **options: Any) -> Loaded:
+    """Load what base.json describes. One function for miniatures, hub snapshots and local folders.
+
+    `options` go to from_pretrained (quantization).
+    """
     record = files.read_json(folder / RECORD)
     source = record["checkpoint"] or str(folder)
-    return load_weights(family(record["family"]), source, revision=record["revision"], dtype=dtype)
+    return load_weights(family(record["family"]), source, revision=record["revision"], dtype=dtype, **options)
 
 
-def load_weights(adapter: Family, source: str, *, revision: str | None, dtype: str) -> Loaded:
+def load_weights(adapter: Family, source: str, *, revision: str | None, dtype: str, **options: Any) -> Loaded:
     """Load a model in the published layout from a hub id or a local folder. UserError: missing or incomplete."""
     try:
-        model = adapter.load_model(source, revision=revision, dtype=dtype)
+        model = adapter.load_model(source, revision=revision, dtype=dtype, **options)
         processor = adapter.load_processor(source, revision=revision)
+        # Without its files transformers makes a tokenizer of nothing; a whole one knows every byte.
+        if len(adapter.tokenizer(processor)) < 256:
+            raise ValueError("its tokenizer's files are missing")
     except (OSError, ValueError) as error:
         raise UserError(f"checkpoint {source!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return Loaded(adapter, model, processor)

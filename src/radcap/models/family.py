@@ -14,18 +14,38 @@ from radcap.settings import Miniature
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Tensors = dict[str, "torch.Tensor"]
 
 
+# The last part of a module's name -> its kind of projection, for all families.
+KINDS = {
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "out_proj": "output",
+    "gate_proj": "gate",
+    "up_proj": "up",
+    "down_proj": "down",
+    "fc1": "fc1",
+    "fc2": "fc2",
+}
+
+
 @dataclass(frozen=True)
 class Module:
-    """A linear or embedding module: its component of the model, and its kind of projection within it."""
+    """A linear or embedding module: its component of the model, and its kind of projection within it.
+
+    `inputs` and `outputs` are its features (of an embedding: rows and width); `parameters` counts its bias too.
+    """
 
     name: str
     component: str
     kind: str
+    inputs: int
+    outputs: int
     parameters: int
 
     @property
@@ -34,26 +54,60 @@ class Module:
 
 
 class Family(ABC):
-    """One adapter class per family. `components` maps a pattern of module names to a component, first match wins;
-    `kinds` maps the last part of a module's name to its kind of projection."""
+    """One adapter class per family. `components` maps a pattern of module names to a component, first match wins.
+    A module's kind of projection is that of the first pattern of `more_kinds` found in its name, else KINDS of the
+    name's last part."""
 
-    model_class: ClassVar[Any]
+    # transformers' model_type, as config.json states it -> model class.
+    model_classes: ClassVar[Mapping[str, Any]]
     components: ClassVar[Mapping[str, str]]
-    kinds: ClassVar[Mapping[str, str]]
+    more_kinds: ClassVar[Mapping[str, str]] = {}
     # The name under which the model takes the text's token ids.
     ids: ClassVar[str] = "input_ids"
+    # Further inputs with an entry per token: they grow with the caption and are padded beside the ids.
+    per_token: ClassVar[frozenset[str]] = frozenset()
+    # Inputs whose first dimension is no example's: batches hold them end to end (Qwen's patches).
+    end_to_end: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         """A randomly initialised small model of the published class, and its processor with a trained tokenizer."""
 
-    def load_model(self, source: str, *, revision: str | None, dtype: str) -> PreTrainedModel:
+    def model_class(self, model_type: str) -> Any:
+        """The class of a model_type. ValueError for one that is not this family's."""
+        if model_type not in self.model_classes:
+            raise ValueError(
+                f"config.json says model_type {model_type!r}; this family reads {', '.join(self.model_classes)}"
+            )
+        return self.model_classes[model_type]
+
+    def config(self, tree: dict[str, Any]) -> PreTrainedConfig:
+        """The configuration that a config.json holds."""
+        config: PreTrainedConfig = self.model_class(tree["model_type"]).config_class.from_dict(tree)
+        return config
+
+    def build(self, config: PreTrainedConfig) -> PreTrainedModel:
+        """A model with fresh weights."""
+        model: PreTrainedModel = self.model_class(config.model_type)(config)
+        return model
+
+    def load_model(self, source: str, *, revision: str | None, dtype: str, **options: Any) -> PreTrainedModel:
         """The model of a hub repository or local folder, which may hold published weights or a miniature.
 
-        ValueError where weights are missing or of another shape: transformers would draw them at random.
+        `options` go to from_pretrained. ValueError where weights are missing or of another shape: transformers
+        would draw them at random.
         """
-        model, report = self.model_class.from_pretrained(
-            source, revision=revision, dtype=dtype, output_loading_info=True
+        from transformers import PreTrainedConfig
+
+        tree, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
+        model, report = self.model_class(tree.get("model_type", "")).from_pretrained(
+            source,
+            revision=revision,
+            dtype=dtype,
+            output_loading_info=True,
+            # A weight of another shape is reported with the missing ones, below.
+            ignore_mismatched_sizes=True,
+            **options,
         )
         wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
         if wrong:
@@ -94,17 +148,27 @@ class Family(ABC):
         """Every linear and embedding module of the model (never its adapters'), by component and kind."""
         from torch import nn
 
-        found = []
+        found: list[Module] = []
         for name, module in model.named_modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                component = self.component(name) or "other"
-                kind = (
-                    "embedding"
-                    if isinstance(module, nn.Embedding)
-                    else self.kinds.get(name.rpartition(".")[2], "other")
-                )
-                found.append(Module(name, component, kind, sum(p.numel() for p in module.parameters())))
+            if not isinstance(module, nn.Linear | nn.Embedding):
+                continue
+            # IDEFICS' embeddings and head hold further ones, whose parameters count with theirs.
+            if found and name.startswith(f"{found[-1].name}."):
+                continue
+            kind = self.kind(name) if isinstance(module, nn.Linear) else "embedding"
+            # A linear weight is (outputs, inputs), an embedding's (rows, width).
+            rows, width = module.weight.shape
+            inputs, outputs = (width, rows) if isinstance(module, nn.Linear) else (rows, width)
+            count = sum(p.numel() for p in module.parameters())
+            found.append(Module(name, self.component(name) or "other", kind, inputs, outputs, count))
         return tuple(found)
+
+    def kind(self, name: str) -> str:
+        """The kind of projection of a linear module."""
+        for pattern, kind in self.more_kinds.items():
+            if re.search(pattern, name):
+                return kind
+        return KINDS.get(name.rpartition(".")[2], "other")
 
 
 def family(name: str) -> Family:

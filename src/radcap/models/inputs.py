@@ -9,7 +9,7 @@ import torch
 
 from radcap.data.images import open_rgb
 from radcap.models.base import Loaded
-from radcap.models.family import Tensors
+from radcap.models.family import Family, Tensors
 
 IGNORED = -100
 
@@ -37,20 +37,30 @@ def encode(
     given = features[adapter.ids]
     features["labels"] = torch.cat([torch.full_like(given, IGNORED), kept], dim=1)
     features[adapter.ids] = torch.cat([given, kept], dim=1)
+    for name in adapter.per_token & features.keys():
+        # A caption's token is like the last of the prompt: text, which sees the images that the prompt saw.
+        features[name] = torch.cat(
+            [features[name], features[name][:, -1:].expand(-1, kept.shape[1], *features[name].shape[2:])], dim=1
+        )
     return features, len(full) > max_caption_tokens
 
 
-def collate(examples: Sequence[Tensors], *, ids: str, pad_id: int, side: Literal["left", "right"]) -> dict[str, Any]:
-    """One batch: token ids and labels padded on a side, with their attention mask; other inputs stacked.
+def collate(
+    examples: Sequence[Tensors], adapter: Family, *, pad_id: int, side: Literal["left", "right"]
+) -> dict[str, Any]:
+    """One batch: what has an entry per token padded on a side, with the ids' attention mask; other inputs stacked.
 
     Inputs whose shapes differ between examples (tiles of an image) are padded with zeros at their ends.
     """
+    ids = adapter.ids
     mask = [torch.ones_like(example[ids]) for example in examples]
     batch = {ids.replace("input_ids", "attention_mask"): _pad(mask, 0, left=side == "left")}
+    text = {ids, "labels", *adapter.per_token}
     for name in examples[0]:
-        text = name in (ids, "labels")
+        tensors = [example[name] for example in examples]
         value = {ids: pad_id, "labels": IGNORED}.get(name, 0)
-        batch[name] = _pad([example[name] for example in examples], value, left=text and side == "left")
+        left = name in text and side == "left"
+        batch[name] = torch.cat(tensors) if name in adapter.end_to_end else _pad(tensors, value, left=left)
     return batch
 
 

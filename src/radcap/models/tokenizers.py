@@ -29,8 +29,13 @@ def byte_level_bpe(
     return kind(vocab=vocabulary, merges=merges, extra_special_tokens=list(special), **options)
 
 
-def llama_bpe(texts: Iterable[str], *, size: int, special: Sequence[str], **options: Any) -> LlamaTokenizer:
-    """Llama's BPE: blanks as a meta character, unknown characters as UTF-8 bytes."""
+def llama_bpe(
+    texts: Iterable[str], *, size: int, special: Sequence[str], added: Sequence[str] = (), **options: Any
+) -> LlamaTokenizer:
+    """Llama's BPE: blanks as a meta character, unknown characters as UTF-8 bytes.
+
+    `special` come first, `added` behind the `size` tokens of the vocabulary.
+    """
     import tokenizers
     from tokenizers import pre_tokenizers, trainers
     from tokenizers.models import BPE
@@ -41,7 +46,7 @@ def llama_bpe(texts: Iterable[str], *, size: int, special: Sequence[str], **opti
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, special_tokens=pieces, show_progress=False))
     vocabulary, merges = _parts(trained)
-    return LlamaTokenizer(vocab=vocabulary, merges=merges, extra_special_tokens=list(special), **options)
+    return LlamaTokenizer(vocab=vocabulary, merges=merges, extra_special_tokens=[*special, *added], **options)
 
 
 def _parts(trained: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,9 +15,15 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from radcap.models.family import Family, Tensors
 from radcap.models.inputs import collate
+from radcap.settings import Phase, Plateau
 from radcap.train.examples import Examples
-from radcap.train.loss import caption_loss
+from radcap.train.loss import caption_loss, predicting
+from radcap.train.phases import Phases, trainable
+
+# Names of settings -> names of transformers.
+SCHEDULES = {"constant": "constant_with_warmup", "plateau": "reduce_lr_on_plateau"}
 
 Listener = Callable[[dict[str, float]], None]
 
@@ -36,6 +42,8 @@ class Recipe:
     max_grad_norm: float
     seed: int
     workers: int = 0
+    plateau: Plateau | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 def steps(rows: int, *, epochs: float, batch_size: int, accumulation: int) -> int:
@@ -52,20 +60,27 @@ def fit(
     """
     adapter, processor = train.loaded.family, train.loaded.processor
     log = _Log(label, listen)
+    phases = [Phases(adapter, recipe.phases, recipe.steps, label=label)] if recipe.phases else []
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
         trainer = _Trainer(
             model=model,
             args=_arguments(recipe, scratch, evaluate=valid is not None),
             train_dataset=train,
             eval_dataset=valid,
-            data_collator=partial(collate, ids=adapter.ids, pad_id=adapter.pad_id(processor), side="right"),
+            data_collator=partial(batch, adapter=adapter, pad_id=adapter.pad_id(processor)),
             compute_loss_func=caption_loss,
-            callbacks=[log],
+            callbacks=[*phases, log],
         )
         # A terminal gets the Trainer's bar; elsewhere the log prints plain lines.
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return log.rows
+
+
+def batch(examples: Sequence[Tensors], adapter: Family, *, pad_id: int) -> dict[str, Any]:
+    """A batch to learn from: padded on the right, and logits asked for where a caption's token is predicted."""
+    made = collate(examples, adapter, pad_id=pad_id, side="right")
+    return made | {adapter.ids.replace("input_ids", "logits_to_keep"): predicting(made["labels"])}
 
 
 def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArguments:
@@ -79,7 +94,8 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warmup_steps=round(recipe.warmup * recipe.steps),
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.schedule, recipe.schedule),
+        lr_scheduler_type=SCHEDULES.get(recipe.schedule, recipe.schedule),
+        lr_scheduler_kwargs=recipe.plateau.model_dump() if recipe.plateau and recipe.schedule == "plateau" else None,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
         bf16=False,
@@ -87,8 +103,7 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         data_seed=recipe.seed,
         logging_steps=max(recipe.steps // 40, 1),
         logging_nan_inf_filter=False,
-        eval_strategy="steps" if evaluate else "no",
-        eval_steps=max(recipe.steps // 4, 1),
+        eval_strategy="epoch" if evaluate else "no",
         prediction_loss_only=True,
         label_names=["labels"],
         save_strategy="no",
@@ -118,12 +133,15 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         self.rows: list[dict[str, float]] = []
         self.start = time.monotonic()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, model: Any = None, **_: Any
+    ) -> None:
         logs = logs or {}
         if "loss" not in logs and "eval_loss" not in logs:
             return
         row: dict[str, float] = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
         row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
+        row["trainable"] = trainable(model)
         if "eval_loss" in logs:
             row["valid_loss"] = logs["eval_loss"]
         loss = row.get("loss", row.get("valid_loss", 0.0))

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss")
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss", "trainable")
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:

@@ -1,4 +1,7 @@
-"""SmolVLM (Marafioti et al. 2025), published as Idefics3: SigLIP ViT, pixel shuffle and a projection, Llama."""
+"""SmolVLM (Marafioti et al. 2025), published as Idefics3: SigLIP ViT, pixel shuffle and a projection, Llama.
+
+An image is enlarged and split into tiles, which the tower sees beside the whole image.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +33,7 @@ SPECIAL = [
 
 
 class SmolVLM(Family):
-    model_class = Idefics3ForConditionalGeneration
+    model_classes = {"idefics3": Idefics3ForConditionalGeneration}
     components = {
         r"model\.vision_model\.": "vision",
         r"model\.connector\.": "connector",
@@ -38,20 +41,7 @@ class SmolVLM(Family):
         r"model\.text_model\.": "language",
         r"lm_head": "head",
     }
-    kinds = {
-        "q_proj": "query",
-        "k_proj": "key",
-        "v_proj": "value",
-        "o_proj": "output",
-        "out_proj": "output",
-        "gate_proj": "gate",
-        "up_proj": "up",
-        "down_proj": "down",
-        "fc1": "fc1",
-        "fc2": "fc2",
-        "proj": "linear",
-        "lm_head": "linear",
-    }
+    more_kinds = {r"modality_projection\.proj$|lm_head$": "linear"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         tokenizer = tokenizers.byte_level_bpe(
@@ -66,9 +56,10 @@ class SmolVLM(Family):
         )
         processor = Idefics3Processor(
             image_processor=Idefics3ImageProcessorPil(
-                size={"longest_edge": size.image_size},
+                # The image is enlarged to two tiles a side, and a tile is as large as the tower takes.
+                size={"longest_edge": 2 * size.image_size},
                 max_image_size={"longest_edge": size.image_size},
-                do_image_splitting=False,
+                do_image_splitting=True,
                 resample=1,
                 image_mean=[0.5] * 3,
                 image_std=[0.5] * 3,
@@ -86,13 +77,13 @@ class SmolVLM(Family):
                 "patch_size": size.patch_size,
             },
             text_config={
-                "model_type": "llama",
+                "model_type": size.text_type,
                 "vocab_size": len(tokenizer),
                 "hidden_size": size.width,
                 "intermediate_size": 3 * size.width,
                 "num_hidden_layers": size.layers,
                 "num_attention_heads": size.heads,
-                "num_key_value_heads": size.heads,
+                "num_key_value_heads": size.key_value_heads,
                 "max_position_embeddings": 2048,
                 "bos_token_id": tokenizer.bos_token_id,
                 "eos_token_id": tokenizer.eos_token_id,
@@ -103,7 +94,7 @@ class SmolVLM(Family):
             pad_token_id=tokenizer.pad_token_id,
             tie_word_embeddings=False,
         )
-        return Idefics3ForConditionalGeneration(config), processor
+        return self.build(config), processor
 
     def load_processor(self, source: str, *, revision: str | None) -> Any:
         image_processor = Idefics3ImageProcessorPil.from_pretrained(source, revision=revision)

@@ -1,5 +1,6 @@
-"""VisionGPT2: ViT-B/16 encoder, GPT-2 decoder with cross-attention, fully fine-tuned. It takes no prompt."""
+"""What families of an image encoder and a text decoder with cross-attention share. They take no prompt."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,18 +8,19 @@ from typing import Any
 import torch
 from PIL.Image import Image
 from transformers import (
-    GPT2Config,
     GPT2Tokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
-    ViTConfig,
 )
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from radcap.models import tokenizers
 from radcap.models.family import Family, Tensors
 from radcap.settings import Miniature
+
+END = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
@@ -29,57 +31,34 @@ class Processor:
     tokenizer: GPT2Tokenizer
 
 
-class VisionGPT2(Family):
-    model_class = VisionEncoderDecoderModel
+class EncoderDecoder(Family):
+    """A family of transformers' VisionEncoderDecoderModel with GPT-2's tokenizer; it states its two halves."""
+
+    model_classes = {"vision-encoder-decoder": VisionEncoderDecoderModel}
     ids = "decoder_input_ids"
-    components = {
-        r"encoder\.": "vision",
-        r"enc_to_dec_proj": "connector",
-        r"decoder\.transformer\.h\.\d+\.(crossattention|ln_cross_attn)": "connector",
-        r"decoder\.transformer\.(wte|wpe)": "embeddings",
-        r"decoder\.transformer\.": "language",
-        r"decoder\.lm_head": "head",
-    }
-    kinds = {}
+
+    @abstractmethod
+    def halves(self, size: Miniature, tokenizer: GPT2Tokenizer) -> tuple[PreTrainedConfig, PreTrainedConfig]:
+        """A miniature's encoder and decoder."""
+
+    def image_processor(self, side: int) -> ViTImageProcessorPil:
+        """What makes (3, side, side) pixels of a picture of any shape, all of it in view."""
+        return ViTImageProcessorPil(size={"height": side, "width": side})
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
-        end = "<|endoftext|>"
         tokenizer = tokenizers.byte_level_bpe(
             texts,
             size=size.vocabulary,
-            special=[end],
+            special=[END],
             kind=GPT2Tokenizer,
-            bos_token=end,
-            eos_token=end,
-            unk_token=end,
+            bos_token=END,
+            eos_token=END,
+            unk_token=END,
         )
-        side = {"height": size.image_size, "width": size.image_size}
-        encoder = ViTConfig(
-            hidden_size=size.vision_width,
-            intermediate_size=4 * size.vision_width,
-            num_hidden_layers=size.vision_layers,
-            num_attention_heads=size.heads,
-            image_size=size.image_size,
-            patch_size=size.patch_size,
-        )
-        decoder = GPT2Config(
-            vocab_size=len(tokenizer),
-            n_embd=size.width,
-            n_layer=size.layers,
-            n_head=size.heads,
-            n_positions=1024,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            is_decoder=True,
-            add_cross_attention=True,
-        )
-        config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+        config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(*self.halves(size, tokenizer))
         config.decoder_start_token_id = tokenizer.bos_token_id
         config.pad_token_id = tokenizer.eos_token_id
-        return VisionEncoderDecoderModel(config=config), Processor(ViTImageProcessorPil(size=side), tokenizer)
+        return self.build(config), Processor(self.image_processor(size.image_size), tokenizer)
 
     def load_processor(self, source: str, *, revision: str | None) -> Any:
         return Processor(
@@ -97,6 +76,3 @@ class VisionGPT2(Family):
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         return list(processor.tokenizer(caption, add_special_tokens=False)["input_ids"])
-
-
-FAMILY = VisionGPT2()

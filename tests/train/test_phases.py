@@ -1,0 +1,60 @@
+"""Progressive unfreezing: what stands still in a phase keeps its weights, and the log says how many train."""
+
+import pytest
+import torch
+
+from radcap.settings import Phase, Plateau
+from radcap.train.phases import freeze, starts, trainable
+from tests.models_for_tests import PARAMS, fresh
+from tests.train.test_fit import rows, trained  # noqa: F401
+
+FULL_KEYS = tuple(key for key, model in PARAMS.models.items() if model.tuning == "full")
+
+
+def phase(share: float, *frozen: str) -> Phase:
+    return Phase(share=share, frozen=frozen)
+
+
+@pytest.mark.parametrize(
+    ("shares", "steps", "expected"),
+    [((1.0,), 10, [0]), ((0.5, 0.5), 10, [0, 5]), ((0.3, 0.7), 250, [0, 75]), ((0.2, 0.3, 0.5), 10, [0, 2, 5])],
+)
+def test_phases_start_after_the_shares_before_them(shares: tuple[float, ...], steps: int, expected: list[int]) -> None:
+    assert starts([phase(share) for share in shares], steps) == expected
+
+
+@pytest.mark.parametrize("key", FULL_KEYS)
+def test_freezing_leaves_just_the_other_components(key: str) -> None:
+    loaded = fresh(key)
+    whole = trainable(loaded.model)
+    for frozen in ((), ("vision",), ("vision", "connector"), ("embeddings", "language", "head")):
+        count = freeze(loaded.family, loaded.model, frozen)
+        still = [p for n, p in loaded.model.named_parameters() if loaded.family.component(n) in frozen]
+        assert not any(p.requires_grad for p in still)
+        assert count == whole - sum(p.numel() for p in still)
+
+
+@pytest.mark.parametrize("key", FULL_KEYS)
+def test_a_frozen_tower_keeps_its_weights_until_its_phase(key: str, rows) -> None:  # noqa: F811
+    def of(component: str, loaded) -> dict[str, torch.Tensor]:
+        named = loaded.model.state_dict()
+        return {n: t.clone() for n, t in named.items() if loaded.family.component(n) == component}
+
+    start = of("vision", fresh(key))
+    log, loaded = trained(key, rows, phases=(phase(1.0, "vision"),))
+    assert all(torch.equal(start[n], t) for n, t in of("vision", loaded).items())
+    counts = {row["trainable"] for row in log}
+    assert counts == {freeze(loaded.family, loaded.model, ["vision"])}
+
+    log, loaded = trained(key, rows, phases=(phase(0.5, "vision"), phase(0.5)))
+    assert not all(torch.equal(start[n], t) for n, t in of("vision", loaded).items())
+    whole = freeze(loaded.family, loaded.model, [])
+    assert [row["trainable"] for row in log if "loss" in row] == [*[counts.pop()] * 2, *[whole] * 2]
+
+
+def test_the_rate_falls_when_the_validation_loss_does_not(rows) -> None:  # noqa: F811
+    plateau = Plateau(factor=0.5, patience=1)
+    log, _ = trained(FULL_KEYS[0], rows, learning_rate=1e-7, schedule="plateau", plateau=plateau, steps=5)
+    # One step an epoch: the first validation is the best, the two after it exhaust a patience of one.
+    rates = [row["learning_rate"] for row in log if "loss" in row]
+    assert rates == pytest.approx([1e-7, 1e-7, 1e-7, 5e-8, 5e-8])
