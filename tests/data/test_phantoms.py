@@ -16,8 +16,9 @@ from PIL import Image
 from radcap.data.phantoms import lexicon
 from radcap.data.phantoms.atlas import SHARES, STUDIES
 from radcap.data.phantoms.case import Case, concepts, relative_size, sample_case
+from radcap.data.phantoms.diagrams import BODIES, MARKS, diagram
 from radcap.data.phantoms.draw import draw
-from radcap.data.phantoms.general import picture, sentence
+from radcap.data.phantoms.general import picture
 from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, LOOK, MODALITY, VIEW
 from radcap.data.phantoms.wording import caption, tag
 from radcap.data.phantoms.write import row_id, write
@@ -105,17 +106,17 @@ def test_captions_have_the_length_and_variety_of_the_real_ones() -> None:
 
 @given(SEEDS)
 @settings(max_examples=300, deadline=None)
-def test_no_pretraining_sentence_can_be_a_caption(seed: int) -> None:
-    text = sentence(np.random.default_rng(seed))
+def test_no_diagrams_caption_can_be_a_phantoms(seed: int) -> None:
+    _, text = diagram(np.random.default_rng(seed))
     core = lambda *names: frozenset(lexicon.find(name).cui for name in names if name)  # noqa: E731
     sides = core("left", "right", "bilateral")
     assert tag(text) - sides not in {core(s.modality, s.anatomy, f.name) for s in STUDIES for f in s.findings}, text
 
 
-def test_sentences_have_no_word_of_their_own() -> None:
+def test_diagrams_have_no_word_of_their_own() -> None:
     rng = np.random.default_rng(3)
     words = lambda texts: {word.strip(".,()") for text in texts for word in text.lower().split()}  # noqa: E731
-    own = words(sentence(rng) for _ in range(1500)) - words(caption(sample_case(rng), rng) for _ in range(6000))
+    own = words(diagram(rng)[1] for _ in range(1500)) - words(caption(sample_case(rng), rng) for _ in range(6000))
     # Sizes and plurals that no phantom happens to have remain.
     assert all(word[0].isdigit() or word in FORMS for word in own), own
 
@@ -241,6 +242,23 @@ def test_the_same_arguments_give_the_same_bytes_and_a_bigger_split_the_same_rows
 def test_unknown_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'dev' is not one of train, valid, test"):
         write(tmp_path, counts={"dev": 1}, seed=0)
+
+
+def test_every_word_of_a_diagram_has_a_look_of_its_own() -> None:
+    assert len(set(BODIES.values())) == len(BODIES)
+    assert len(set(MARKS.values())) == len(MARKS)
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_diagrams_are_coloured_and_repeat(seed: int) -> None:
+    image, text = diagram(np.random.default_rng(seed))
+    again, same = diagram(np.random.default_rng(seed))
+    assert (image.tobytes(), text) == (again.tobytes(), same)
+    assert all(96 <= length <= 160 for length in image.size)
+    # Radiology is grey; a diagram's body has a hue.
+    pixels = np.asarray(image, dtype=int)
+    assert (pixels.max(axis=2) - pixels.min(axis=2)).max() > 60
 
 
 @given(SEEDS)

@@ -30,7 +30,7 @@ def quarantine() -> list[dict[str, str]]:
 
 
 def test_phantoms_add_up_and_repeat(data: settings.Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = data.model_copy(update={"train": 60, "valid": 20, "test": 50, "pictures": 5, "sentences": 5})
+    small = data.model_copy(update={"train": 60, "valid": 20, "test": 50, "pictures": 5, "diagrams": 5})
     report = prepare(small, seed=1)
     for split, rows in (("train", 60), ("valid", 20), ("test", 50)):
         figures = report["splits"][split]
@@ -50,7 +50,7 @@ def test_phantoms_add_up_and_repeat(data: settings.Data, tmp_path: Path, monkeyp
 
 def test_a_folder_is_read_row_by_row(data: settings.Data, rocov2) -> None:
     root = rocov2({"train": [("a", "CT of the chest."), ("b", " "), ("c", "MRI."), ("c", "MRI.")]})
-    given = data.model_copy(update={"source": "folder", "path": str(root), "pictures": 0, "sentences": 0})
+    given = data.model_copy(update={"source": "folder", "path": str(root), "pictures": 0, "diagrams": 0})
     report = prepare(given, seed=1)
     assert report["splits"]["train"]["quarantined"] == {"caption is empty": 1, "duplicate id": 1}
     assert quarantine() == [
@@ -65,7 +65,7 @@ def test_a_folder_is_read_row_by_row(data: settings.Data, rocov2) -> None:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_mistake_leaves_nothing_behind(data: settings.Data, rocov2, split: str) -> None:
     root = rocov2({split: [("a", " ")]})
-    given = data.model_copy(update={"source": "folder", "path": str(root), "pictures": 0, "sentences": 0})
+    given = data.model_copy(update={"source": "folder", "path": str(root), "pictures": 0, "diagrams": 0})
     with pytest.raises(UserError, match=rf"no usable row in split {split} .*\(caption is empty\)"):
         prepare(given, seed=1)
     assert list(Path("data").iterdir()) == []

@@ -102,20 +102,16 @@ class _Tally:
 
 
 def _general(data: Data, *, seed: int) -> Iterator[store.Row]:
-    """The miniatures' pretraining examples: general pictures, and radiology sentences on a blank picture."""
-    if not data.pictures + data.sentences:
+    """The miniatures' pretraining examples: general pictures, and diagrams in radiology's words."""
+    if not data.pictures + data.diagrams:
         return
-    from PIL import Image
+    from radcap.data.phantoms.diagrams import diagram
+    from radcap.data.phantoms.general import picture
 
-    from radcap.data.phantoms import general
-
-    blank = Image.new("RGB", (64, 64), "white")
-    for index in range(data.pictures):
-        rng = np.random.default_rng([seeds.derive(seed, "pictures"), index])
-        yield _example(f"picture_{index:06d}", *general.picture(rng))
-    for index in range(data.sentences):
-        rng = np.random.default_rng([seeds.derive(seed, "sentences"), index])
-        yield _example(f"sentence_{index:06d}", blank, general.sentence(rng))
+    for kind, count, draw in (("picture", data.pictures, picture), ("diagram", data.diagrams, diagram)):
+        for index in range(count):
+            rng = np.random.default_rng([seeds.derive(seed, f"{kind}s"), index])
+            yield _example(f"{kind}_{index:06d}", *draw(rng))
 
 
 def _example(id_: str, image: Any, caption: str) -> store.Row:

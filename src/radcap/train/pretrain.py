@@ -23,9 +23,9 @@ MAX_CAPTION_TOKENS = 128
 
 
 def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, label: str) -> tuple[Loaded, str]:
-    """Train tokenizer and all weights on general pictures and radiology sentences; return model and log (CSV)."""
+    """Train tokenizer and all weights on pictures and diagrams; return the model and its log (CSV)."""
     if not len(general) or not settings.steps:
-        raise UserError("a miniature needs pretraining: set data.pictures, data.sentences and pretrain.steps above 0")
+        raise UserError("a miniature needs pretraining: set data.pictures, data.diagrams and pretrain.steps above 0")
     prompt = fill(model.template, INSTRUCTION)
     adapter = family(model.family)
     # The prompt is in every example, so the tokenizer sees it often enough to merge it.

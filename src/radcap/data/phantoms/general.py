@@ -1,4 +1,4 @@
-"""Pretraining material: pictures of coloured shapes, and sentences about facts that no phantom has."""
+"""Pretraining material in everyday words: pictures of coloured shapes."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from radcap.data.phantoms.atlas import LRB, PAIRED, SHARES, STUDIES
-from radcap.data.phantoms.case import SIZE_STEP_MM, Case
-from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, LOOK, VIEW
-from radcap.data.phantoms.wording import caption, pick
+from radcap.data.phantoms.wording import pick
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
@@ -59,37 +56,10 @@ def picture(rng: np.random.Generator) -> tuple[Image.Image, str]:
     texture = pick(rng, TEXTURES)
     image = _ground((int(rng.integers(96, 161)), int(rng.integers(96, 161))), COLOURS[background], texture, rng)
     pen = ImageDraw.Draw(image)
-    for size, colour, shape, place in placed:
-        jitter = rng.uniform(-0.03, 0.03, 2)
-        _shape(pen, image.size, size, COLOURS[colour], shape, (place[0] + jitter[0], place[1] + jitter[1]))
+    for size, colour, name, place in placed:
+        x, y = (np.array(place) + rng.uniform(-0.03, 0.03, 2)) * image.size
+        shape(pen, name, (x, y), SIZES[size] * min(image.size), COLOURS[colour])
     return image, f"{text} on a {texture} {background} background."
-
-
-def sentence(rng: np.random.Generator) -> str:
-    """A sentence in the captions' words about facts that no phantom has, so that no split has it.
-
-    Modality, anatomy and finding are mixed freely, and mixtures that exist are thrown away: since every caption
-    says all three, no sentence equals a caption.
-    """
-    real = {(study.modality, study.anatomy, finding.name) for study in STUDIES for finding in study.findings}
-    while True:
-        finding = None if rng.random() < 0.1 else pick(rng, tuple(FINDINGS))
-        facts = pick(rng, tuple(SHARES)), pick(rng, tuple(ANATOMY)), finding
-        if facts not in real:
-            return caption(_mixed(rng, *facts), rng)
-
-
-def _mixed(rng: np.random.Generator, modality: str, anatomy: str, finding: str | None) -> Case:
-    side = pick(rng, LRB) if rng.random() < 0.6 else None
-    size = int(rng.integers(2, 15)) * SIZE_STEP_MM if rng.random() < 0.5 else None
-    if finding is None:
-        side, size = (
-            (pick(rng, LRB[:2]) if anatomy in PAIRED else None),
-            None,
-        )
-    view = pick(rng, tuple(VIEW))
-    look = pick(rng, tuple(LOOK)) if rng.random() < 0.6 else None
-    return Case(modality, anatomy, finding, side, size, view, look)
 
 
 def _ground(size: tuple[int, int], colour: tuple[int, int, int], texture: str, rng: np.random.Generator) -> Image.Image:
@@ -108,9 +78,9 @@ def _ground(size: tuple[int, int], colour: tuple[int, int, int], texture: str, r
 
 
 def _one(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
-    size, colour, shape = _thing(rng, colours)
+    size, colour, name = _thing(rng, colours)
     place = pick(rng, tuple(PLACES))
-    return [(size, colour, shape, PLACES[place])], f"A {size} {colour} {shape} {place}"
+    return [(size, colour, name, PLACES[place])], f"A {size} {colour} {name} {place}"
 
 
 def _two(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
@@ -122,33 +92,27 @@ def _two(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], st
 
 
 def _several(rng: np.random.Generator, colours: list[str]) -> tuple[list[Placed], str]:
-    _, colour, shape = _thing(rng, colours)
+    _, colour, name = _thing(rng, colours)
     count = int(rng.integers(2, 5))
     places = [
         (0.5 + 0.27 * math.cos(k * math.tau / count), 0.5 + 0.27 * math.sin(k * math.tau / count)) for k in range(count)
     ]
-    return [
-        ("small", colour, shape, place) for place in places
-    ], f"{NUMBERS[count].capitalize()} small {colour} {shape}s"
+    return [("small", colour, name, place) for place in places], f"{NUMBERS[count].capitalize()} small {colour} {name}s"
 
 
 def _thing(rng: np.random.Generator, colours: list[str]) -> tuple[str, str, str]:
     return pick(rng, tuple(SIZES)), pick(rng, tuple(colours)), pick(rng, SHAPES)
 
 
-def _shape(
-    pen: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    big: str,
-    colour: tuple[int, int, int],
-    shape: str,
-    place: tuple[float, float],
+def shape(
+    pen: ImageDraw.ImageDraw, name: str, centre: tuple[float, float], radius: float, fill: tuple[int, int, int]
 ) -> None:
-    x, y, radius = place[0] * size[0], place[1] * size[1], SIZES[big] * min(size)
-    if shape == "circle":
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    """Draw one of SHAPES; centre and radius in pixels."""
+    x, y = centre
+    if name == "circle":
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
         return
-    corners, dent = CORNERS[shape]
-    start = math.pi / 4 if shape == "square" else -math.pi / 2
+    corners, dent = CORNERS[name]
+    start = math.pi / 4 if name == "square" else -math.pi / 2
     turns = [(start + k * math.tau / corners, radius * (dent if k % 2 else 1.0)) for k in range(corners)]
-    pen.polygon([(x + r * math.cos(t), y + r * math.sin(t)) for t, r in turns], fill=colour)
+    pen.polygon([(x + r * math.cos(t), y + r * math.sin(t)) for t, r in turns], fill=fill)
