@@ -21,10 +21,10 @@ repro: $(READY)  ## run the whole pipeline (dvc repro, two models side by side);
 	radcap repro --jobs 2
 
 test: $(READY)  ## run the tests, under 12 minutes on two cores
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## run the slow tests too
-	python -m pytest -m "slow or not slow"
+	python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 lint: $(READY)  ## check style (ruff) and types (mypy)
 	ruff check .

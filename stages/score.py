@@ -6,6 +6,7 @@ from radcap import files, layout, records, seeds, settings, tracking
 from radcap.caption.lines import read
 from radcap.data import store
 from radcap.errors import UserError, one_line_errors
+from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.protocols import PROTOCOLS
 from radcap.metrics.results import means, write_per_caption
@@ -21,15 +22,20 @@ def main(key: str) -> None:
     ids, references = list(test["id"]), list(test["raw_caption"])
     evaluator = Evaluator(layout.SCORERS)
 
+    variants = {}
+    for path in sorted(layout.captions(key).glob("*.jsonl")):
+        made = read(path)
+        if [caption.id for caption in made] != ids:
+            raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{key}`")
+        variants[path.stem] = [caption.caption for caption in made]
+    variants["shuffled"] = shuffled(variants["plain"])
+
     results = {}
     with records.volatile("score", key), files.whole_folder(layout.scores(key)) as out:
-        for path in sorted(layout.captions(key).glob("*.jsonl")):
-            made = read(path)
-            if [caption.id for caption in made] != ids:
-                raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{key}`")
-            scores = evaluator.score([caption.caption for caption in made], references, protocol)
-            write_per_caption(out / f"{path.stem}.parquet", {"id": ids, **scores})
-            results[path.stem] = means(scores, protocol)
+        for variant, candidates in variants.items():
+            scores = evaluator.score(candidates, references, protocol)
+            write_per_caption(out / f"{variant}.parquet", {"id": ids, **scores})
+            results[variant] = means(scores, protocol)
         identity = {
             "protocol": params.score.protocol,
             "settings": tracking.defining(params, key),

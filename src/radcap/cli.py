@@ -1,6 +1,7 @@
 """The `radcap` command: what people ask of a project besides running it."""
 
 import argparse
+import json
 from pathlib import Path
 
 from radcap import __version__, layout
@@ -29,6 +30,18 @@ def main(arguments: list[str] | None = None) -> None:
     sheet.add_argument("--out", type=Path, default=Path("sheet.png"), metavar="FILE", help="default: %(default)s")
     sheet.add_argument("--count", type=_positive, default=40, metavar="N", help="pictures; default: %(default)s")
     sheet.set_defaults(run=_sheet)
+
+    export = commands.add_parser("export", help="write a fine-tuned model for use elsewhere")
+    export.add_argument("model", metavar="MODEL", help="its key in params.yaml")
+    export.add_argument("--merged", action="store_true", help="whole weights with the adapter merged in")
+    export.add_argument("--out", type=Path, metavar="DIR", help="default: export/MODEL")
+    export.set_defaults(run=_export)
+
+    plan = commands.add_parser("plan", help="parameters, adapters and memory at full size, beside the study's")
+    plan.add_argument("--strategy", nargs="+", default=[], metavar="S", help="default: all")
+    plan.add_argument("--models", nargs="+", default=[], metavar="KEY", help="default: all of params.yaml")
+    plan.add_argument("--json", action="store_true", help="as JSON, in parameters and bytes")
+    plan.set_defaults(run=_plan)
 
     options = parser.parse_args(arguments)
     with one_line_errors():
@@ -71,6 +84,30 @@ def _sheet(options: argparse.Namespace) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(rows, range(count)).save(options.out)
     print(f"{count} of {len(rows)} rows of {options.split} in {options.out}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.export import export
+
+    params = settings.load()
+    params.model(options.model)
+    out = options.out or Path("export") / options.model
+    tuned, base = layout.tuned(options.model), layout.base(options.model)
+    export(tuned, base, out, merged=options.merged, dtype=params.active.dtype)
+    print(f"{options.model}: {'merged weights' if options.merged else 'adapter'} in {out}")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.plan import compare, make, table
+
+    params = settings.load()
+    plan = make.make(params, strategies=options.strategy, keys=options.models, study=compare.read())
+    if options.json:
+        print(json.dumps(plan, indent=2))
+    else:
+        print(table.render(plan, detail=params.lora.strategy), end="")
 
 
 def _positive(text: str) -> int:

@@ -27,5 +27,6 @@ def update(readme: Path, summary: Path) -> bool:
 
 
 def table_of(summary: str) -> str:
-    """The first Markdown table of a text."""
-    return "".join(line + "\n" for line in summary.split("\n") if line.startswith("|"))
+    """The first Markdown table of a text, empty where it has none."""
+    found = re.search(r"^\|.*\n(?:\|.*\n)*", summary, re.MULTILINE)
+    return found[0] if found else ""

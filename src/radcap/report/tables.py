@@ -20,10 +20,8 @@ COLUMNS = {
     "factuality": "Factuality",
     "overall": "Overall",
 }
-NOTE = (
-    "Miniatures trained on drawn phantoms: these figures say nothing about the published models of these names. "
-    "base: before fine-tuning."
-)
+CONTROLS = ("base", "shuffled")
+NOTE = "Miniatures trained on drawn phantoms: these figures say nothing about the published models of these names."
 
 
 def collect(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -43,29 +41,43 @@ def overall(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
 
 
 def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table: a row per model before (base) and after fine-tuning, a column per metric that any has."""
-    states = []
-    for key, figures in results.items():
-        if "base" in figures:
-            states.append((f"{key}, base", figures["base"]))
-        states.append((f"{key}, {settings.variant(key)}", figures))
-    shown = [name for name in COLUMNS if any(figures.get(name) is not None for _, figures in states)]
-    header = ["Model", *(COLUMNS[name] for name in shown), "n"]
-    return markdown(
-        header, [[label, *(_figure(fig.get(name)) for name in shown), str(fig["n"])] for label, fig in states]
-    )
+    """A Markdown table of the fine-tuned models: a row per model, a column per metric that any has."""
+    shown = _measured(results.values())
+    header = ["Model", "Trained by", *(COLUMNS[name] for name in shown), "n"]
+    rows = [
+        [key, settings.variant(key), *(_figure(figures.get(name)) for name in shown), str(figures["n"])]
+        for key, figures in results.items()
+    ]
+    return markdown(header, rows, words=2)
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table, first column left, the others right."""
+def controls(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table: each metric before fine-tuning (base), with the captions of other images (shuffled), after."""
+    shown = _measured(results.values())
+    states = [state for state in CONTROLS if any(state in figures for figures in results.values())]
+    header = ["Model", *(f"{COLUMNS[name]} {state}" for name in shown for state in (*states, "tuned"))]
+    rows = [
+        [key, *(_figure(part.get(name)) for name in shown for part in (*(figures.get(s, {}) for s in states), figures))]
+        for key, figures in results.items()
+    ]
+    return markdown(header, rows)
+
+
+def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    found = list(results)
+    return [name for name in COLUMNS if any(figures.get(name) is not None for figures in found)]
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]], *, words: int = 1) -> str:
+    """A Markdown table, the first `words` columns left, the others right."""
     head = list(header)
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    lines = [head, [*("---" for _ in head[:words]), *("---:" for _ in head[words:])], *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def summary(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str:
     """reports/summary.md: what ran, under which protocol, and the comparison."""
-    note = NOTE if settings.active.weights == "miniature" else "base: before fine-tuning."
+    note = NOTE if settings.active.weights == "miniature" else "Published weights."
     lines = [
         "# Results",
         "",
@@ -75,6 +87,13 @@ def summary(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str
         comparison(settings, results).rstrip(),
         "",
         note,
+        "",
+        "## Controls",
+        "",
+        controls(results).rstrip(),
+        "",
+        "base: before fine-tuning. shuffled: the fine-tuned model's captions, each scored against another image's "
+        "reference; what is left of a score then needs no image. tuned: as above.",
     ]
     return "\n".join(lines) + "\n"
 
