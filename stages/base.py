@@ -15,7 +15,13 @@ def main(key: str) -> None:
     seed = seeds.fix(params.seed, "base", key, threads=profile.threads)
     with records.volatile("base", key), files.whole_folder(layout.base(key)) as out:
         if profile.weights == "published":
-            base.record_published(out, family_name=model.family, checkpoint=model.checkpoint, revision=model.revision)
+            base.record_published(
+                out,
+                family_name=model.family,
+                checkpoint=model.checkpoint,
+                revision=model.revision,
+                image={} if model.image == "none" else model.image,
+            )
         else:
             general = store.read(layout.split("general"))
             made, log = pretrain(model, profile.pretrain, general, seed=seed, label=f"base {key}")

@@ -15,6 +15,7 @@ from radcap.models.inputs import fill
 from radcap.train.examples import Examples
 from radcap.train.fit import Recipe, fit, steps
 from radcap.train.log import as_csv
+from radcap.train.phases import freeze
 
 
 def main(key: str) -> None:
@@ -25,7 +26,8 @@ def main(key: str) -> None:
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
 
     quantized = four_bit(profile.dtype) if is_lora and section.quantize == "4bit" else {}
-    loaded = base.load(layout.base(key), dtype=profile.dtype, **quantized)
+    # Weights that train are float32: steps smaller than bfloat16's spacing would be lost.
+    loaded = base.load(layout.base(key), dtype=profile.dtype if is_lora else "float32", **quantized)
     options = {"max_caption_tokens": params.train.max_caption_tokens, "cache": profile.loader.cache}
     prompt = fill(model.template, params.prompt.instruction)
     train, valid = (Examples(loaded, store.read(layout.split(name)), prompt, **options) for name in ("train", "valid"))
@@ -36,6 +38,8 @@ def main(key: str) -> None:
             rate = model.miniature.learning_rate or rate
         trainee, chosen = add_lora(loaded, section, model.published)
         named = components(section.strategy, model.published, vision_tower=section.vision_tower)
+    else:
+        freeze(loaded.family, trainee, section.never_trained)
     report = audit(loaded.family, trainee, variant=params.variant(key), chosen=chosen, named=named)
     recipe = Recipe(
         steps=steps(len(train), epochs=run.epochs, batch_size=run.batch_size, accumulation=run.accumulation),
@@ -48,6 +52,8 @@ def main(key: str) -> None:
         max_grad_norm=params.train.max_grad_norm,
         seed=seed,
         workers=profile.loader.workers,
+        autocast=profile.dtype == "bfloat16" and (not is_lora or bool(chosen.full)),
+        checkpointing=run.checkpointing,
         plateau=None if is_lora else section.plateau,
         phases=() if is_lora else section.phases,
     )

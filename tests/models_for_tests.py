@@ -6,6 +6,7 @@ from pathlib import Path
 from radcap import seeds, settings
 from radcap.models.base import Loaded
 from radcap.models.family import family
+from radcap.models.initial import draw_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ["Axial CT of the chest shows a nodule in the left lung.", "MRI of the brain with a tumor on the right."] * 40
@@ -20,7 +21,9 @@ def fresh(key: str) -> Loaded:
     seeds.fix(1, "test", key, threads=1)
     model = PARAMS.models[key]
     adapter = family(model.family)
-    return Loaded(adapter, *adapter.miniature(model.miniature, TEXTS))
+    untrained, processor = adapter.miniature(model.miniature, TEXTS)
+    draw_weights(untrained)
+    return Loaded(adapter, untrained, processor)
 
 
 @cache

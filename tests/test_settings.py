@@ -52,6 +52,8 @@ MISTAKES = [
     ("models/smolvlm_500m/template", "hi", "models.smolvlm_500m.template: 'hi' must hold {instruction} and no other field"),
     ("full/phases", [{"share": 0.5, "frozen": []}], "full: phases: the shares of the phases must add up to 1, not 0.5"),
     ("full/phases", [{"share": 1.0, "frozen": ["tower"]}], "full.phases.0.frozen.0: 'tower' is not allowed; allowed: vision, connector, embeddings, language, head"),
+    ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: with all components frozen nothing would train"),
+    ("models/qwen2_vl_2b/image", "small", "models.qwen2_vl_2b.image: 'small' is not allowed; allowed: a valid dictionary or none"),
     ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
     ("models", {}, "models: no model left; at least one block is needed"),
 ]  # fmt: skip
@@ -107,9 +109,21 @@ def test_a_rate_as_dvc_writes_it_is_a_number(root: Path, tmp_path: Path) -> None
 )
 def test_a_rate_follows_alpha_where_the_profile_says_so(reference: object, alpha: int, rate: float) -> None:
     run = settings.LoraRun(
-        epochs=1.0, batch_size=1, accumulation=1, learning_rate=0.004, reference_alpha=reference, dropout=0.0
+        epochs=1.0,
+        batch_size=1,
+        accumulation=1,
+        learning_rate=0.004,
+        checkpointing=False,
+        reference_alpha=reference,
+        dropout=0.0,
     )
     assert run.rate(alpha) == pytest.approx(rate)
+
+
+def test_components_frozen_in_every_phase_never_train(tree: dict[str, Any]) -> None:
+    phases = [{"share": 0.5, "frozen": ["vision", "head"]}, {"share": 0.5, "frozen": ["vision"]}]
+    assert settings.parse(changed(tree, "full/phases", phases)).full.never_trained == {"vision"}
+    assert settings.parse(tree).full.never_trained == frozenset()
 
 
 def test_dropout_is_the_profiles_unless_overridden(tree: dict[str, Any]) -> None:

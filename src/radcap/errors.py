@@ -49,7 +49,9 @@ def first_mistake(error: ValidationError) -> str:
 
 def _place(mistake: Any) -> list[str]:
     parts = [str(part) for part in mistake["loc"]]
-    return [p for p in parts if p != "[key]" and not re.fullmatch(r"(constrained-)?(int|float)|literal\[.*\]", p)]
+    return [
+        p for p in parts if p != "[key]" and not re.fullmatch(r"(constrained-)?(int|float)|(literal|dict)\[.*\]", p)
+    ]
 
 
 def _wanted(mistake: Any) -> str:

@@ -29,13 +29,15 @@ def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> N
     if not merged or not (tuned / "adapter_config.json").exists():
         shutil.copytree(tuned, out)
         return
-    model = load_tuned(tuned, base, dtype=dtype).model
+    loaded = load_tuned(tuned, base, dtype=dtype)
     with files.whole_folder(out) as beside:
-        model.save_pretrained(beside)
-        # Fine-tuning leaves tokenizer and image processor as they are.
+        loaded.model.save_pretrained(beside)
+        # Fine-tuning leaves tokenizer and image processor as they are, but for image settings of ours.
         for path in _published(base).iterdir():
             if path.is_file() and not OWN.fullmatch(path.name):
                 shutil.copy(path, beside)
+        if files.read_json(base / RECORD).get("image"):
+            loaded.family.save_processor(loaded.processor, str(beside))
 
 
 def _published(base: Path) -> Path:

@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -64,6 +64,7 @@ class Run(Section):
     batch_size: Positive
     accumulation: Positive
     learning_rate: Rate
+    checkpointing: bool
 
 
 class LoraRun(Run):
@@ -135,6 +136,13 @@ class Phase(Section):
     share: Annotated[float, Field(gt=0, le=1)]
     frozen: tuple[Component, ...] = Field(strict=False)
 
+    @field_validator("frozen")
+    @classmethod
+    def _something_trains(cls, frozen: tuple[str, ...]) -> tuple[str, ...]:
+        if set(frozen) == set(get_args(Component)):
+            raise ValueError("with all components frozen nothing would train")
+        return frozen
+
 
 class Plateau(Section):
     """ReduceLROnPlateau on the validation loss: multiply the rate by `factor` after `patience` epochs without gain."""
@@ -158,6 +166,11 @@ class Full(Section):
         if self.schedule == "plateau" and self.warmup:
             raise ValueError("warmup must be 0.0 with schedule plateau")
         return self
+
+    @property
+    def never_trained(self) -> frozenset[str]:
+        """Components that are frozen in every phase."""
+        return frozenset.intersection(*(frozenset(phase.frozen) for phase in self.phases))
 
 
 class Train(Section):
@@ -215,11 +228,14 @@ class PublishedRow(Section):
 
 
 class Model(Section):
+    """One model. `image`: settings of the published image processor, under transformers' names, in its own place."""
+
     family: FamilyName
     tuning: Literal["lora", "full"]
     checkpoint: str = Field(min_length=1)
     revision: str = Field(min_length=1)
     template: str
+    image: dict[str, Any] | Literal["none"]
     miniature: Miniature
     published: PublishedRow | None = None
 

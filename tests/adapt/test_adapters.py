@@ -1,6 +1,7 @@
 """Adapters: what trains is what the strategy names; saved, reloaded and merged they give the same logits."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -130,6 +131,34 @@ def test_exported_weights_caption_as_the_adapter_does(key: str, tmp_path: Path, 
     adapter = load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
     whole = base.load_weights(loaded.family, str(tmp_path / "merged"), revision=None, dtype="float32")
     assert captions(whole, rows, prompt, **options) == captions(adapter, rows, prompt, **options)
+
+
+def test_adapters_name_a_published_base_by_its_checkpoint(tmp_path: Path) -> None:
+    """By which peft, and others, find it; a miniature's place is its folder."""
+    import json
+
+    key = "smolvlm_500m"
+    base.save_miniature(fresh(key), tmp_path / "base", family_name="smolvlm")
+    loaded, trainee, _ = adapted(key, "targeted")
+    record = json.loads((tmp_path / "base" / base.RECORD).read_text())
+    for checkpoint, revision, place in ((None, None, str(tmp_path / "base")), ("some/model", "abc", "some/model")):
+        (tmp_path / "base" / base.RECORD).write_text(
+            json.dumps(record | {"checkpoint": checkpoint, "revision": revision})
+        )
+        save_tuned(loaded, trainee, tmp_path / "tuned", base_folder=tmp_path / "base")
+        config = json.loads((tmp_path / "tuned/adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["revision"]) == (place, revision)
+
+
+def test_the_audit_counts_four_bit_weights_by_their_shape() -> None:
+    loaded, trainee, chosen = adapted("smolvlm_500m", "targeted")
+    options = {"variant": "x", "chosen": chosen, "named": named("smolvlm_500m", "targeted")}
+    expected = audit(loaded.family, trainee, **options)["total"]
+    frozen = next(p for n, p in trainee.named_parameters() if "base_layer.weight" in n)
+    # As bitsandbytes keeps them: two in a byte, the shape aside.
+    frozen.quant_state = SimpleNamespace(shape=frozen.shape)
+    frozen.data = torch.zeros(frozen.numel() // 2, 1)
+    assert audit(loaded.family, trainee, **options)["total"] == expected
 
 
 def test_exports_that_cannot_be_are_one_line(tmp_path: Path) -> None:

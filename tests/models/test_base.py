@@ -73,6 +73,10 @@ DAMAGE = {
     "a lost weight": (_without_a_weight, "1 weights are missing or of another shape"),
     "a wrong shape": (_with_a_wrong_shape, "1 weights are missing or of another shape"),
     "a lost shard": (lambda folder: max(folder.glob("model-*.safetensors")).unlink(), "cannot be loaded"),
+    "half a shard": (
+        lambda folder: (path := max(folder.glob("model-*.safetensors"))).write_bytes(path.read_bytes()[:-1000]),
+        "cannot be loaded",
+    ),
     "no config": (lambda folder: (folder / "config.json").unlink(), "cannot be loaded"),
     "another model": (
         lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),

@@ -19,8 +19,9 @@ BY_NAME = {
         for name in ("angiography", "canvas", "ct", "mri", "oct", "pet", "ultrasound", "xray")
     },
     "base": {"models/tokenizers", "models/encoder_decoder"},
-    "finetune": {"models/encoder_decoder"},
-    "generate": {"models/encoder_decoder"},
+    # CheXNet's file holds no decoder: loading it draws one.
+    "finetune": {"models/encoder_decoder", "models/initial"},
+    "generate": {"models/encoder_decoder", "models/initial"},
     # The plan counts the models of all families.
     "aggregate": {
         path.relative_to(PACKAGE).with_suffix("").as_posix()

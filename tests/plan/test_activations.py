@@ -155,6 +155,19 @@ def test_the_heads_outputs_are_told_as_logits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "image", "language"),
+    [
+        ("qwen2_vl_2b", {"max_pixels": 28 * 28 * 64}, 64),
+        ("smolvlm_500m", {"do_image_splitting": False, "size": {"longest_edge": 2048}}, 64 + 3),
+        ("llava_mistral_7b", {"image_grid_pinpoints": [[336, 672]]}, 24 * 49 + 576),
+    ],
+)
+def test_image_settings_save_positions(key: str, image: dict[str, Any], language: int) -> None:
+    config = family(PARAMS.models[key].family).config(sizes.full_size(key))
+    assert positions(config, prompt="", caption_tokens=0, image=image).language == language
+
+
+@pytest.mark.parametrize(
     ("key", "picture"),
     # In the tower, in the connector, in the language model: as the processors of the published models make them.
     [
@@ -168,5 +181,6 @@ def test_the_heads_outputs_are_told_as_logits() -> None:
 )
 def test_positions_of_a_picture(key: str, picture: tuple[int, int, int]) -> None:
     config = family(PARAMS.models[key].family).config(sizes.full_size(key))
-    found = positions(config, prompt="<image>Describe it.", caption_tokens=100)
+    image = PARAMS.models[key].image
+    found = positions(config, prompt="<image>Describe it.", caption_tokens=100, image={} if image == "none" else image)
     assert (found.vision, found.connector, found.language - 104, found.label) == (*picture, 100)

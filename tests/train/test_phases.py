@@ -54,7 +54,7 @@ def test_a_frozen_tower_keeps_its_weights_until_its_phase(key: str, rows) -> Non
 
 def test_the_rate_falls_when_the_validation_loss_does_not(rows) -> None:  # noqa: F811
     plateau = Plateau(factor=0.5, patience=1)
-    log, _ = trained(FULL_KEYS[0], rows, learning_rate=1e-7, schedule="plateau", plateau=plateau, steps=5)
+    log, _ = trained(FULL_KEYS[0], rows, learning_rate=4e-8, schedule="plateau", plateau=plateau, steps=5)
     # One step an epoch: the first validation is the best, the two after it exhaust a patience of one.
     rates = [row["learning_rate"] for row in log if "loss" in row]
-    assert rates == pytest.approx([1e-7, 1e-7, 1e-7, 5e-8, 5e-8])
+    assert rates == pytest.approx([4e-8, 4e-8, 4e-8, 2e-8, 2e-8])

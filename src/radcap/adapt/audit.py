@@ -29,7 +29,7 @@ def audit(
     trained: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         component = family.component(plain_name(name)) or "other"
-        total[component] += 0 if _is_adapter(name) else parameter.numel()
+        total[component] += 0 if _is_adapter(name) else _count(parameter)
         trained[component] += parameter.numel() if parameter.requires_grad else 0
     reached = {
         plain_name(name).rpartition(".")[0]
@@ -83,6 +83,12 @@ def plain_name(name: str) -> str:
     name = name.removeprefix("base_model.model.")
     name = re.sub(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)\.default", "", name)
     return re.sub(r"\.(base_layer|original_module|modules_to_save\.default)\b", "", name)
+
+
+def _count(parameter: Any) -> int:
+    """Numbers in a parameter: bitsandbytes packs two 4-bit ones in a byte, and keeps the shape aside."""
+    state = getattr(parameter, "quant_state", None)
+    return int((parameter if state is None else state).shape.numel())
 
 
 def _is_adapter(name: str) -> bool:

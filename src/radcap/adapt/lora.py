@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
-    """Wrap a base in fresh adapters: rank, alpha and targets by the strategy, overrides by the settings."""
+    """Wrap a base in fresh adapters: rank, alpha and targets by the strategy, overrides by the settings.
+
+    What trains is float32, whatever the base's dtype.
+    """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     chosen = targets(
@@ -37,7 +40,16 @@ def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftM
     )
     if lora.quantize == "4bit":
         loaded.model = prepare_model_for_kbit_training(loaded.model, use_gradient_checkpointing=False)
-    return get_peft_model(loaded.model, config), chosen
+    dtype = loaded.model.dtype
+    model = get_peft_model(loaded.model, config)
+    # peft does so with its adapters alone: in bfloat16 most steps of a module that trains in full would round to none.
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if chosen.full:
+        # Hidden states stay in the base's dtype, whatever that of the embeddings.
+        model.get_input_embeddings().register_forward_hook(lambda module, given, hidden: hidden.to(dtype))
+    return model, chosen
 
 
 def rank_and_alpha(lora: Lora, published: PublishedRow) -> tuple[int, int]:

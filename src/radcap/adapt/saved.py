@@ -13,12 +13,17 @@ from radcap.models.family import family
 
 
 def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path) -> None:
-    """Adapters in peft's own format, with their base's place; or all weights in the published layout."""
+    """Adapters in peft's own format, with their base's place; or all weights in the published layout.
+
+    The place of published weights is their checkpoint and revision, which peft and others look up by themselves.
+    """
     from peft import PeftModel
 
     if isinstance(trainee, PeftModel):
+        record = files.read_json(base_folder / base.RECORD)
         for config in trainee.peft_config.values():
-            config.base_model_name_or_path = base_folder.as_posix()
+            config.base_model_name_or_path = record["checkpoint"] or base_folder.as_posix()
+            config.revision = record["revision"]
             # peft keeps a set, whose order is another in every process.
             config.target_modules = sorted(config.target_modules)
         trainee.save_pretrained(str(folder))

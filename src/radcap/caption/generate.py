@@ -15,6 +15,7 @@ from radcap.progress import track
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import GenerationConfig
 
 
 def captions(
@@ -25,6 +26,7 @@ def captions(
     lengths = [encode(loaded, row["image"], prompt)[0][adapter.ids].shape[1] for row in rows]
     order = sorted(range(len(rows)), key=lambda index: (lengths[index], index))
     loaded.model.eval()
+    loaded.model.generation_config = _plain(loaded)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded.model.to(device)
     made: dict[int, Caption] = {}
@@ -41,6 +43,18 @@ def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield order[start : start + size]
 
 
+def _plain(loaded: Loaded) -> GenerationConfig:
+    """Token ids and nothing else: published repositories bring penalties and the like along, which no setting shows."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        bos_token_id=loaded.model.generation_config.bos_token_id,
+        decoder_start_token_id=loaded.model.generation_config.decoder_start_token_id,
+        eos_token_id=loaded.family.end_id(loaded.processor),
+        pad_token_id=loaded.family.pad_id(loaded.processor),
+    )
+
+
 @torch.inference_mode()
 def _decode(
     loaded: Loaded, examples: list[dict[str, torch.Tensor]], *, device: str, beams: int, max_new_tokens: int
@@ -48,14 +62,7 @@ def _decode(
     adapter = loaded.family
     batch = collate(examples, adapter, pad_id=adapter.pad_id(loaded.processor), side="left")
     inputs = {name: _placed(tensor, device, loaded.model.dtype) for name, tensor in batch.items()}
-    output = loaded.model.generate(
-        **inputs,
-        do_sample=False,
-        num_beams=beams,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=adapter.end_id(loaded.processor),
-        pad_token_id=adapter.pad_id(loaded.processor),
-    )
+    output = loaded.model.generate(**inputs, do_sample=False, num_beams=beams, max_new_tokens=max_new_tokens)
     return [row.tolist() for row in output[:, batch[adapter.ids].shape[1] :]]
 
 

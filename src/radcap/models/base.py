@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from radcap import files
 from radcap.errors import UserError
@@ -26,10 +30,13 @@ class Loaded:
     processor: Any
 
 
-def record_published(folder: Path, *, family_name: str, checkpoint: str, revision: str) -> dict[str, Any]:
+def record_published(
+    folder: Path, *, family_name: str, checkpoint: str, revision: str, image: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Write base.json for published weights: where they lie, the resolved revision, and each file's SHA-256.
 
     `checkpoint` is a local folder or file, or a hub id, whose snapshot is downloaded into the hub's cache.
+    `image`: settings that take the place of the checkpoint's own whenever its processor is loaded.
     """
     path = Path(checkpoint).expanduser()
     snapshot = path if path.exists() else download(checkpoint, revision)
@@ -41,6 +48,7 @@ def record_published(folder: Path, *, family_name: str, checkpoint: str, revisio
         "checkpoint": checkpoint,
         # A snapshot's folder in the hub's cache is named by its commit.
         "revision": None if path.exists() else snapshot.name,
+        "image": dict(image or {}),
         "files": files.folder_hashes(snapshot) if snapshot.is_dir() else {snapshot.name: files.sha256(snapshot)},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,17 +72,32 @@ def load(folder: Path, *, dtype: str, **options: Any) -> Loaded:
     """
     record = files.read_json(folder / RECORD)
     source = record["checkpoint"] or str(folder)
-    return load_weights(family(record["family"]), source, revision=record["revision"], dtype=dtype, **options)
+    image = record.get("image")
+    return load_weights(
+        family(record["family"]), source, revision=record["revision"], dtype=dtype, image=image, **options
+    )
 
 
-def load_weights(adapter: Family, source: str, *, revision: str | None, dtype: str, **options: Any) -> Loaded:
+def load_weights(
+    adapter: Family,
+    source: str,
+    *,
+    revision: str | None,
+    dtype: str,
+    image: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Loaded:
     """Load a model in the published layout from a hub id or a local folder. UserError: missing or incomplete."""
+    image = image or {}
     try:
         model = adapter.load_model(source, revision=revision, dtype=dtype, **options)
-        processor = adapter.load_processor(source, revision=revision)
+        processor = adapter.load_processor(source, revision=revision, image=image)
         # Without its files transformers makes a tokenizer of nothing; a whole one knows every byte.
         if len(adapter.tokenizer(processor)) < 256:
             raise ValueError("its tokenizer's files are missing")
-    except (OSError, ValueError) as error:
+        # LLaVA-1.6 reads its tiles' grid from its configuration too.
+        for name in image.keys() & vars(model.config).keys():
+            setattr(model.config, name, image[name])
+    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise UserError(f"checkpoint {source!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return Loaded(adapter, model, processor)

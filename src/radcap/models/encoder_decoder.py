@@ -1,7 +1,7 @@
 """What families of an image encoder and a text decoder with cross-attention share. They take no prompt."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors
+from radcap.models.family import Family, Tensors, image_processor
 from radcap.settings import Miniature
 
 END = "<|endoftext|>"
@@ -60,9 +60,9 @@ class EncoderDecoder(Family):
         config.pad_token_id = tokenizer.eos_token_id
         return self.build(config), Processor(self.image_processor(size.image_size), tokenizer)
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         return Processor(
-            ViTImageProcessorPil.from_pretrained(source, revision=revision),
+            image_processor(ViTImageProcessorPil, source, revision=revision, image=image),
             GPT2Tokenizer.from_pretrained(source, revision=revision),
         )
 

@@ -115,8 +115,8 @@ class Family(ABC):
         return model
 
     @abstractmethod
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
-        """The processor of the same place."""
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+        """The processor of the same place, with the settings `image` in place of the image processor's own."""
 
     def save_processor(self, processor: Any, folder: str) -> None:
         processor.save_pretrained(folder)
@@ -169,6 +169,14 @@ class Family(ABC):
             if re.search(pattern, name):
                 return kind
         return KINDS.get(name.rpartition(".")[2], "other")
+
+
+def image_processor(kind: Any, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+    """An image processor of class `kind` with some settings changed. ValueError for a setting that it has not."""
+    known = kind.valid_kwargs.__annotations__
+    if unknown := sorted(image.keys() - known):
+        raise ValueError(f"image: {kind.__name__} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    return kind.from_pretrained(source, revision=revision, **image)
 
 
 def family(name: str) -> Family:

@@ -86,7 +86,8 @@ def _adapted(
     chosen = targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
     r, alpha = rank_and_alpha(lora, published)
     adapters = Adapters(r, profile.lora.dropout if lora.dropout == "profile" else lora.dropout, lora.dora)
-    where = positions(sizes.config, prompt=prompt, caption_tokens=params.train.max_caption_tokens)
+    image = {} if block.image == "none" else block.image
+    where = positions(sizes.config, prompt=prompt, caption_tokens=params.train.max_caption_tokens, image=image)
     trained = trained_parameters(sizes.inventory, chosen, r=r, dora=lora.dora, tied=sizes.tied)
     return {
         "trained": trained,

@@ -42,6 +42,9 @@ class Recipe:
     max_grad_norm: float
     seed: int
     workers: int = 0
+    # Weights that train in float32 beside or without frozen bfloat16 ones: compute in bfloat16.
+    autocast: bool = False
+    checkpointing: bool = False
     plateau: Plateau | None = None
     phases: tuple[Phase, ...] = ()
 
@@ -85,7 +88,7 @@ def batch(examples: Sequence[Tensors], adapter: Family, *, pad_id: int) -> dict[
 
 def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArguments:
     cuda = torch.cuda.is_available()
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=scratch,
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch_size,
@@ -98,7 +101,10 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         lr_scheduler_kwargs=recipe.plateau.model_dump() if recipe.plateau and recipe.schedule == "plateau" else None,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
-        bf16=False,
+        use_cpu=not cuda,
+        bf16=recipe.autocast,
+        activation_checkpointing=recipe.checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=max(recipe.steps // 40, 1),
@@ -113,6 +119,10 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         dataloader_num_workers=recipe.workers,
         dataloader_pin_memory=cuda,
     )
+    # One process trains on one GPU. Of several that it sees, the Trainer would make a torch.nn.DataParallel, which
+    # multiplies the batch and cuts Qwen's patches at the wrong places.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
@@ -17,7 +17,7 @@ def starts(phases: Sequence[Phase], steps: int) -> list[int]:
     return [round(share * steps) for share in passed]
 
 
-def freeze(family: Family, model: Any, frozen: Sequence[str]) -> int:
+def freeze(family: Family, model: Any, frozen: Collection[str]) -> int:
     """Let all components but the frozen ones train. Returns the number of trainable parameters."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(family.component(name) not in frozen)

@@ -1,5 +1,6 @@
 """CnnTransformer: CheXNet's DenseNet-121, one transformer layer over its map, BART's decoder, fully fine-tuned."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,12 @@ class CnnTransformer(EncoderDecoder):
         print(f"{source}: DenseNet loaded, {dropped} tensors of its classifier left out; all else is fresh")
         return model.to(getattr(torch, dtype)).eval()
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         """The saved processor; with CheXNet's file GPT-2's tokenizer from its folder, else from the hub."""
         if not chexnet.is_checkpoint(source):
-            return super().load_processor(source, revision=revision)
+            return super().load_processor(source, revision=revision, image=image)
+        if image:
+            raise ValueError(f"image: {min(image)!r} is not allowed with CheXNet's file")
         folder = Path(source).expanduser().parent
         beside = (folder / "vocab.json").exists() or (folder / "tokenizer.json").exists()
         place, commit = (str(folder), None) if beside else GPT2

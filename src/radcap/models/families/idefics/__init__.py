@@ -1,6 +1,6 @@
 """IDEFICS (Laurençon et al. 2023): CLIP ViT, perceiver resampler, gated cross-attention between Llama's layers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from PIL.Image import Image
@@ -13,7 +13,7 @@ from transformers import (
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors
+from radcap.models.family import Family, Tensors, image_processor
 from radcap.settings import Miniature
 
 IMAGE, FAKE = "<image>", "<fake_token_around_image>"
@@ -82,9 +82,9 @@ class Idefics(Family):
         )
         return self.build(config), processor
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
-        image_processor = IdeficsImageProcessorPil.from_pretrained(source, revision=revision)
-        return IdeficsProcessor.from_pretrained(source, revision=revision, image_processor=image_processor)
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+        made = image_processor(IdeficsImageProcessorPil, source, revision=revision, image=image)
+        return IdeficsProcessor.from_pretrained(source, revision=revision, image_processor=made)
 
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:
         # The processor takes the image in its place among the texts and adds the tokens around it.

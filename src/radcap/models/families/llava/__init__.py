@@ -3,7 +3,7 @@
 1.6 (LLaVA-NeXT) sees the whole image and, in tiles, an enlarged one on the grid that fits its shape best.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transformers import (
@@ -23,7 +23,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family
+from radcap.models.family import Family, image_processor
 from radcap.settings import Miniature
 
 IMAGE = "<image>"
@@ -66,12 +66,12 @@ class Llava(Family):
         )
         return self.build(_config(size, tokenizer, grid)), processor
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         tree, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
         processor_class, image_processor_class = PROCESSORS[tree["model_type"]]
         # The PIL image processor by name: what is installed beside must not change the pixels.
-        image_processor = image_processor_class.from_pretrained(source, revision=revision)
-        return processor_class.from_pretrained(source, revision=revision, image_processor=image_processor)
+        made = image_processor(image_processor_class, source, revision=revision, image=image)
+        return processor_class.from_pretrained(source, revision=revision, image_processor=made)
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         # Llama's tokenizer puts the blank before the first word by itself.

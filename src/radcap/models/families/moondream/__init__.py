@@ -1,6 +1,6 @@
 """MoonDream2 (2024 releases): SigLIP ViT, two-layer projection, Phi-1.5."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,9 @@ class MoondreamFamily(Family):
         )
         return model
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+        if image:
+            raise ValueError(f"image: {min(image)!r} is not allowed; MoonDream2's weights fix its images")
         folder = _folder(source, revision)
         config, tokenizer = read_config(folder), CodeGenTokenizer.from_pretrained(folder)
         # Without its files transformers makes a tokenizer of nothing; a whole one knows every byte.

@@ -1,6 +1,6 @@
 """Qwen2-VL (Wang et al. 2024) and Qwen2.5-VL (Bai et al. 2025): a ViT at the image's resolution, a merger, Qwen2."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors
+from radcap.models.family import Family, Tensors, image_processor
 from radcap.settings import Miniature
 
 IMAGE = "<|image_pad|>"
@@ -60,9 +60,9 @@ class QwenVL(Family):
         )
         return self.build(_config(size, tokenizer)), Processor(image_processor, tokenizer)
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         return Processor(
-            Qwen2VLImageProcessorPil.from_pretrained(source, revision=revision),
+            image_processor(Qwen2VLImageProcessorPil, source, revision=revision, image=image),
             Qwen2Tokenizer.from_pretrained(source, revision=revision),
         )
 

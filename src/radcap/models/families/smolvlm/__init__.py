@@ -3,7 +3,7 @@
 An image is enlarged and split into tiles, which the tower sees beside the whole image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transformers import (
@@ -16,7 +16,7 @@ from transformers import (
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family
+from radcap.models.family import Family, image_processor
 from radcap.settings import Miniature
 
 SHUFFLE = 2
@@ -96,9 +96,9 @@ class SmolVLM(Family):
         )
         return self.build(config), processor
 
-    def load_processor(self, source: str, *, revision: str | None) -> Any:
-        image_processor = Idefics3ImageProcessorPil.from_pretrained(source, revision=revision)
-        return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=image_processor)
+    def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+        made = image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
+        return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=made)
 
     def end_id(self, processor: Any) -> int:
         return int(processor.tokenizer.convert_tokens_to_ids(END))
