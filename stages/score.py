@@ -19,7 +19,7 @@ def main(key: str) -> None:
     seeds.fix(params.seed, "score", key, threads=params.active.threads)
     protocol = PROTOCOLS[params.score.protocol]
     test = store.read(layout.split("test"))
-    ids, references = list(test["id"]), list(test["raw_caption"])
+    ids, references, images = (list(test[name]) for name in ("id", "raw_caption", "image"))
     evaluator = Evaluator(layout.SCORERS)
 
     variants = {}
@@ -33,7 +33,7 @@ def main(key: str) -> None:
     results = {}
     with records.volatile("score", key), files.whole_folder(layout.scores(key)) as out:
         for variant, candidates in variants.items():
-            scores = evaluator.score(candidates, references, protocol)
+            scores = evaluator.score(candidates, references, protocol, images=images)
             write_per_caption(out / f"{variant}.parquet", {"id": ids, **scores})
             results[variant] = means(scores, protocol)
         identity = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from radcap import __version__, layout
 from radcap.errors import UserError, one_line_errors
+from radcap.metrics.protocols import METRICS, PROTOCOLS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,6 +43,17 @@ def main(arguments: list[str] | None = None) -> None:
     plan.add_argument("--models", nargs="+", default=[], metavar="KEY", help="default: all of params.yaml")
     plan.add_argument("--json", action="store_true", help="as JSON, in parameters and bytes")
     plan.set_defaults(run=_plan)
+
+    score = commands.add_parser("score", help="score anyone's captions against references (ImageCLEF CSV files)")
+    score.add_argument("candidates", type=Path, metavar="CANDIDATES.csv", help="header ID,Caption")
+    score.add_argument("references", type=Path, metavar="REFERENCES.csv", help="the same ids")
+    score.add_argument("--images", type=Path, metavar="DIR", help="<ID>.png, .jpg, ...; similarity needs them")
+    score.add_argument("--protocol", choices=PROTOCOLS, default="as-described", help="default: %(default)s")
+    score.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS), metavar="M", help="default: all")
+    score.add_argument("--scorers", type=Path, default=layout.SCORERS, metavar="DIR", help="default: %(default)s")
+    score.add_argument("--per-caption", type=Path, metavar="FILE", help="also write every caption's scores (Parquet)")
+    score.add_argument("--json", action="store_true", help="means, protocol, checkpoints and versions as JSON")
+    score.set_defaults(run=_score)
 
     options = parser.parse_args(arguments)
     with one_line_errors():
@@ -108,6 +120,32 @@ def _plan(options: argparse.Namespace) -> None:
         print(json.dumps(plan, indent=2))
     else:
         print(table.render(plan, detail=params.lora.strategy), end="")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from radcap.metrics.evaluator import Evaluator
+    from radcap.metrics.pairing import pair
+    from radcap.metrics.results import means, write_per_caption
+
+    given = pair(options.candidates, options.references, options.images)
+    evaluator = Evaluator(options.scorers, metrics=options.metrics, images=given.images is not None)
+    protocol = PROTOCOLS[options.protocol]
+    scores = evaluator.score(given.candidates, given.references, protocol, images=given.images)
+    if not scores:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in evaluator.missing.items()))
+    found = means(scores, protocol)
+    if options.per_caption:
+        write_per_caption(options.per_caption, {"id": given.ids, **scores})
+    without = 0 if given.images is None else given.images.count(None)
+    if options.json:
+        identity = {"protocol": options.protocol, "images_missing": without, **evaluator.identity()}
+        print(json.dumps(found | identity, indent=2, ensure_ascii=False))
+        return
+    for name, value in found.items():
+        shown = "n/a" if value is None else str(value) if name == "n" else f"{value:.4f}"
+        print(f"{name:<12}{shown:>8}" + (f"  {evaluator.missing[name]}" if name in evaluator.missing else ""))
+    if without:
+        print(f"{without} of {len(given.ids)} images are missing; their similarity is 0")
 
 
 def _positive(text: str) -> int:

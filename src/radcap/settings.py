@@ -101,6 +101,11 @@ class Scorers(Section):
     deberta_revision: str = Field(min_length=1)
     deberta_layer: Positive
     medcat_pack: str = Field(min_length=1)
+    medimageinsight: str = Field(min_length=1)
+    bleurt: str = Field(min_length=1)
+    bleurt_revision: str = Field(min_length=1)
+    alignscore: str = Field(min_length=1)
+    punkt: str = Field(min_length=1)
 
 
 class Profile(Section):

@@ -1,12 +1,13 @@
 """The metrics against their reference implementations' outputs, and the protocols against their definitions."""
 
 import json
+from math import log
 from pathlib import Path
 
 import pytest
 
 from radcap.metrics import rouge1
-from radcap.metrics.bertscore import BertScorer
+from radcap.metrics.bertscore import BertScorer, idf
 from radcap.metrics.protocols import PROTOCOLS, aggregates
 from radcap.metrics.text import preprocess
 from radcap.metrics.umls_f1 import f1
@@ -68,6 +69,20 @@ def test_bertscore_equals_the_reference(tmp_path: Path, part: str, group: str) -
 def test_bertscore_of_nothing_is_zero() -> None:
     scorer = BertScorer(GOLDEN / "bertscore", layer=3)
     assert scorer.score(["", "a nodule", " ", "..."], ["a nodule", "", "", "a nodule"], part="f1") == [0.0] * 4
+
+
+def test_an_empty_reference_counts_as_a_document_of_the_idf() -> None:
+    """[CLS] and [SEP] alone: on which the package's own idf crashes."""
+    scorer = BertScorer(GOLDEN / "bertscore", layer=3)
+    texts = ["a nodule", "the nodule", ""]
+    found = idf(texts, scorer.tokenizer)
+    cls, sep = scorer.tokenizer.cls_token_id, scorer.tokenizer.sep_token_id
+    assert (found[cls], found[sep]) == (0.0, 0.0)
+    assert found[-1] == pytest.approx(log(4))
+    assert sorted(set(found.values()))[1:] == pytest.approx([log(4 / 3), log(2), log(4)])
+    same, other = scorer.score(["a nodule", "x"], texts[:2], part="f1", corpus=texts)
+    assert same == pytest.approx(1.0)
+    assert other < same
 
 
 KEYS = {

@@ -41,7 +41,8 @@ def imported(path: Path, src: Path) -> set[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {src / f"{name.replace('.', '/')}.py" for name in names if name.startswith("radcap")}
+        places = [src / name.replace(".", "/") for name in names if name.startswith("radcap")]
+        found |= {place.with_suffix(".py") for place in places} | {place / "__init__.py" for place in places}
     return {path for path in found if path.exists()}
 
 
@@ -53,7 +54,7 @@ def closure(start: Path, src: Path) -> set[str]:
         todo += [path for path in new if path.stem not in PLUMBING or path.parent != src / "radcap"]
         seen |= new
     modules = {path.relative_to(src / "radcap").with_suffix("").as_posix() for path in seen - {start}}
-    return {module for module in modules if module not in PLUMBING}
+    return {module for module in modules if module not in PLUMBING and not module.endswith("__init__")}
 
 
 def declared(stage: dict[str, Any], root: Path) -> set[str]:

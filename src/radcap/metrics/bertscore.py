@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class BertScorer:
 
         0 where a side is empty after preprocessing (the package crashes there) or where the value is 0 / 0.
         """
-        from bert_score.utils import bert_cos_score_idf, get_idf_dict
+        from bert_score.utils import bert_cos_score_idf
 
         cands, refs, documents = (
             [preprocess(text).strip() for text in texts] for texts in (candidates, references, corpus or references)
@@ -52,10 +54,24 @@ class BertScorer:
                 [refs[i] for i in filled],
                 [cands[i] for i in filled],
                 self.tokenizer,
-                get_idf_dict(documents, self.tokenizer, nthreads=0),
+                idf(documents, self.tokenizer),
                 device=self.device,
                 batch_size=self.batch_size,
             )
             for index, value in zip(filled, found[:, PARTS.index(part)].tolist(), strict=True):
                 values[index] = value if value == value else 0.0
         return values
+
+
+def idf(documents: Sequence[str], tokenizer: Any) -> defaultdict[int, float]:
+    """{token id: log((N + 1) / (df + 1))} over N documents, those of an unseen token included (Zhang et al. 2020).
+
+    The package's own function crashes on an empty document, which holds the first and the last token alone.
+    """
+    from bert_score.utils import sent_encode
+
+    edges = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    counts = Counter(id_ for text in documents for id_ in set(sent_encode(tokenizer, text) if text else edges))
+    found: defaultdict[int, float] = defaultdict(lambda: log(len(documents) + 1))
+    found.update({id_: log((len(documents) + 1) / (count + 1)) for id_, count in counts.items()})
+    return found

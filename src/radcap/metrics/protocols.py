@@ -1,33 +1,66 @@
 """How an evaluator scores, as data: the study's description, and what ImageCLEF's code did in 2025 and 2026."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 RELEVANCE = ("similarity", "bertscore", "rouge1", "bleurt")
 FACTUALITY = ("umls_f1", "alignscore")
+METRICS = (*RELEVANCE, *FACTUALITY)
+# The official code answers for two empty captions before it asks a metric, but for BLEURT.
+WITHOUT_EMPTY_RULE = frozenset({"bleurt"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """`bertscore`: which of (precision, recall, f1) counts. `semantic_types`: a list of reference/semantic_types.json.
-    `both_empty`: what two empty captions score. `relevance`: the metrics whose mean it is."""
+    """`bertscore`: which of (precision, recall, f1) counts. `similarity`: its scaling, plain cosine or the official
+    2.5 * max(cosine, 0). `blank_similarity`: whether an empty candidate is compared at all (else 0).
+    `semantic_types`: a list of reference/semantic_types.json. `both_empty`: what two empty captions score in every
+    metric but BLEURT. `relevance`: the metrics whose mean it is."""
 
     bertscore: str
+    similarity: str
+    blank_similarity: bool
     semantic_types: str
     both_empty: float
     relevance: tuple[str, ...]
 
 
 PROTOCOLS = {
-    "as-described": Protocol(bertscore="recall", semantic_types="medcon66", both_empty=1.0, relevance=RELEVANCE),
+    "as-described": Protocol(
+        bertscore="recall",
+        similarity="cosine",
+        blank_similarity=True,
+        semantic_types="medcon66",
+        both_empty=1.0,
+        relevance=RELEVANCE,
+    ),
     "imageclef-2025": Protocol(
         bertscore="f1",
+        similarity="official",
+        blank_similarity=True,
         semantic_types="official127",
         both_empty=1.0,
         relevance=("similarity", "bertscore", "rouge1"),
     ),
-    "imageclef-2026": Protocol(bertscore="f1", semantic_types="official127", both_empty=1.0, relevance=RELEVANCE),
+    "imageclef-2026": Protocol(
+        bertscore="f1",
+        similarity="official",
+        blank_similarity=False,
+        semantic_types="official127",
+        both_empty=1.0,
+        relevance=RELEVANCE,
+    ),
 }
+
+
+def with_empty_rule(
+    metric: str, values: Sequence[float], candidates: Sequence[str], references: Sequence[str], protocol: Protocol
+) -> list[float]:
+    """A metric's values with the protocol's own where both captions are empty."""
+    if metric in WITHOUT_EMPTY_RULE:
+        return list(values)
+    empty = [not c.strip() and not r.strip() for c, r in zip(candidates, references, strict=True)]
+    return [protocol.both_empty if both else value for both, value in zip(empty, values, strict=True)]
 
 
 def aggregates(means: Mapping[str, float | None], protocol: Protocol) -> dict[str, float | None]:

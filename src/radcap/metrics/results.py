@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from radcap import files
-from radcap.metrics.protocols import Protocol, aggregates
+from radcap.metrics.protocols import METRICS, Protocol, aggregates
 
 # Decimals of every published mean: what `dvc metrics diff` compares.
 PLACES = 4
 
 
 def means(scores: Mapping[str, Sequence[float]], protocol: Protocol) -> dict[str, float | int | None]:
-    """Plain means over captions, rounded; then relevance, factuality, overall (None without all their parts), and n."""
-    plain = {name: sum(values) / len(values) for name, values in scores.items()}
+    """Plain means over captions, rounded; then relevance, factuality, overall, and n.
+
+    None stands for a metric that was not scored, and for an aggregate without all its parts.
+    """
+    scored = {name: sum(values) / len(values) for name, values in scores.items()}
+    plain = {name: scored.get(name) for name in METRICS}
     both: dict[str, float | None] = {**plain, **aggregates(plain, protocol)}
     counts = {len(values) for values in scores.values()}
     assert len(counts) == 1, f"metrics disagree on the number of captions: {counts}"
