@@ -76,12 +76,12 @@ def beats(root: Path, key: str, control: str, margins: dict[str, float]) -> None
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_fine_tuned_miniature_beats_its_base(root: Path, key: str) -> None:
-    beats(root, key, "base", {"rouge1": 0.03, "bertscore": 0.03, "umls_f1": 0.2})
+    beats(root, key, "base", {"rouge1": 0.015, "bertscore": 0.03, "umls_f1": 0.1})
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_its_captions_beat_those_of_other_images(root: Path, key: str) -> None:
-    beats(root, key, "shuffled", {"rouge1": 0.02, "bertscore": 0.004, "umls_f1": 0.1})
+    beats(root, key, "shuffled", {"rouge1": 0.02, "bertscore": 0.0015, "umls_f1": 0.05})
 
 
 def test_the_command_tells_mistakes_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
