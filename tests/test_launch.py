@@ -18,7 +18,6 @@ CHAIN = {key: [f"{stage}@{key}" for stage in STAGES] for key in KEYS}
         ({"score@smolvlm_500m"}, [CHAIN["smolvlm_500m"]]),
         ({"base@vision_gpt2", "aggregate"}, [CHAIN["vision_gpt2"]]),
     ],
-    ids=str,
 )
 def test_lanes(changed: set[str], lanes: list[list[str]]) -> None:
     assert chains(PARAMS, changed) == lanes
