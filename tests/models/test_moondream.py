@@ -297,7 +297,7 @@ def test_the_tokenizer_may_come_as_vocabulary_and_merges(tmp_path: Path) -> None
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "vocab.json").write_text(json.dumps(rules["vocab"]))
     (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in rules["merges"])]))
-    processor = FAMILY.load_processor(str(tmp_path), revision=None)
+    processor = FAMILY.load_processor(str(tmp_path), revision=None, image={})
     ids = processor.tokenizer(PROMPT + " " + TEXTS[0])["input_ids"]
     assert ids == original.processor.tokenizer(PROMPT + " " + TEXTS[0])["input_ids"] and len(ids) < len(TEXTS[0])
 
