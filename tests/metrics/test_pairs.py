@@ -1,0 +1,125 @@
+"""Caption pairs: their kinds and truths, checked against the facts by the dictionary tagger."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radcap.data.phantoms.atlas import SHARES, STUDIES
+from radcap.data.phantoms.case import Case, concepts
+from radcap.data.phantoms.wording import tag
+from radcap.metrics.pairs import (
+    KINDS,
+    LABELS,
+    LEVELS,
+    TARGETS,
+    make_pair,
+    make_pairs,
+    wrong_facts,
+    wrong_finding,
+    wrong_modality,
+    wrong_side,
+)
+
+SEEDS = st.integers(0, 2**32 - 1)
+NODULE = Case("ct", "chest", "nodule", "left", 25, "axial", "contrast")
+
+TRUTHS = {
+    # kind: its targets, its label, how many facts are wrong
+    "same": ({1.0}, "aligned", {0}),
+    "paraphrase": ({0.9}, "aligned", {0}),
+    "wrong side": ({0.48}, "contradicted", {1}),
+    "wrong finding": ({0.48}, "contradicted", {1}),
+    "wrong modality": ({0.48}, "contradicted", {1}),
+    "other case": ({0.38, 0.32, 0.26}, "neutral", {2, 3, 4}),
+    "noise": ({0.0}, "neutral", set()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_a_pair_is_what_its_kind_says(kind: str, seed: int) -> None:
+    pair = make_pair(np.random.default_rng(seed), kind)
+    targets, label, wrong = TRUTHS[kind]
+    assert pair.kind == kind
+    assert pair.target in targets
+    assert pair.label == label
+    assert (pair.candidate == pair.reference) == (kind == "same")
+    assert tag(pair.reference) == {concept.cui for concept in concepts(pair.case)}
+    if pair.shown is None:
+        assert kind == "noise"
+    else:
+        assert tag(pair.candidate) == {concept.cui for concept in concepts(pair.shown)}
+        assert wrong_facts(pair.case, pair.shown) in wrong
+
+
+@given(SEEDS)
+@settings(max_examples=150, deadline=None)
+def test_one_wrong_fact_is_that_fact_and_one_that_exists(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for kind, changed in (("wrong side", "side"), ("wrong finding", "finding"), ("wrong modality", "modality")):
+        pair = make_pair(rng, kind)
+        shown = pair.shown
+        assert shown is not None and getattr(pair.case, changed) != getattr(shown, changed)
+        assert shown.modality in SHARES
+        findings = [f for s in STUDIES for f in s.findings if s.anatomy == shown.anatomy and f.name == shown.finding]
+        assert shown.side in {None, *(side for finding in findings for side in finding.sides)}
+        if shown.size_mm is not None:
+            assert any(f.sizes and f.sizes[0] <= shown.size_mm <= f.sizes[1] for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("other", "wrong"),
+    [
+        (NODULE, 0),
+        (replace(NODULE, size_mm=40, view=None, look="plain"), 0),
+        (replace(NODULE, side="right"), 1),
+        (replace(NODULE, modality="pet"), 1),
+        (replace(NODULE, finding=None, side=None), 1),
+        (replace(NODULE, finding="cardiomegaly", side=None), 1),
+        (replace(NODULE, finding="pneumothorax", side="right"), 2),
+        (replace(NODULE, anatomy="kidney", finding="calculus"), 2),
+        (Case("x-ray", "pelvis", "fracture", "right"), 4),
+    ],
+)
+def test_wrong_facts_are_counted(other: Case, wrong: int) -> None:
+    assert wrong_facts(NODULE, other) == wrong_facts(other, NODULE) == wrong
+
+
+def test_every_other_fact_comes_up() -> None:
+    rng = np.random.default_rng(0)
+    sides = {wrong_side(NODULE, rng).side for _ in range(50)}
+    assert sides == {"right"}
+    assert {wrong_side(replace(NODULE, anatomy="thyroid"), rng).side for _ in range(50)} == {"right", "bilateral"}
+    chest = {f.name for s in STUDIES if s.anatomy == "chest" for f in s.findings}
+    assert {wrong_finding(NODULE, rng).finding for _ in range(200)} == chest - {"nodule"}
+    assert {wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
+
+
+def test_a_finding_without_side_has_no_wrong_one() -> None:
+    with pytest.raises(ValueError, match="ascites has no side"):
+        wrong_side(Case("ct", "liver", "ascites"), np.random.default_rng(0))
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind: 'synonym' is not one of same, paraphrase, wrong side"):
+        make_pair(np.random.default_rng(0), "synonym")
+
+
+def test_kinds_come_in_turn_and_the_generator_decides_all() -> None:
+    pairs = make_pairs(np.random.default_rng(3), 7 * 5)
+    assert Counter(pair.kind for pair in pairs) == dict.fromkeys(KINDS, 5)
+    assert pairs == make_pairs(np.random.default_rng(3), 7 * 5)
+    assert pairs != make_pairs(np.random.default_rng(4), 7 * 5)
+
+
+def test_targets_fall_with_the_levels() -> None:
+    highest = [max(max(TRUTHS[kind][0]) for kind in KINDS if LEVELS[kind] == level) for level in range(5)]
+    lowest = [min(min(TRUTHS[kind][0]) for kind in KINDS if LEVELS[kind] == level) for level in range(5)]
+    assert all(low > high for low, high in zip(lowest, highest[1:], strict=False))
+    assert list(TARGETS) == sorted(TARGETS, reverse=True)
+    assert {label for _, label, _ in TRUTHS.values()} == set(LABELS)
