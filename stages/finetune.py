@@ -34,8 +34,6 @@ def main(key: str) -> None:
     trainee, chosen, named, rate = loaded.model, None, None, run.learning_rate
     if is_lora:
         rate = run.rate(rank_and_alpha(section, model.published)[1])
-        if profile.weights == "miniature":
-            rate = model.miniature.learning_rate or rate
         trainee, chosen = add_lora(loaded, section, model.published)
         named = components(section.strategy, model.published, vision_tower=section.vision_tower)
     else:

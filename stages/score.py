@@ -1,4 +1,4 @@
-"""score@M: captions of M and test split -> scores/M/*.parquet per caption, metrics/M.json."""
+"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own)."""
 
 import sys
 
@@ -8,8 +8,7 @@ from radcap.data import store
 from radcap.errors import UserError, one_line_errors
 from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
-from radcap.metrics.protocols import PROTOCOLS
-from radcap.metrics.results import means, write_per_caption
+from radcap.metrics.results import write_per_caption
 from radcap.train.log import read_log
 
 
@@ -17,10 +16,8 @@ def main(key: str) -> None:
     params = settings.load()
     params.model(key)
     seeds.fix(params.seed, "score", key, threads=params.active.threads)
-    protocol = PROTOCOLS[params.score.protocol]
     test = store.read(layout.split("test"))
-    ids, references, images = (list(test[name]) for name in ("id", "raw_caption", "image"))
-    evaluator = Evaluator(layout.SCORERS)
+    ids, references = list(test["id"]), list(test["raw_caption"])
 
     variants = {}
     for path in sorted(layout.captions(key).glob("*.jsonl")):
@@ -30,12 +27,15 @@ def main(key: str) -> None:
         variants[path.stem] = [caption.caption for caption in made]
     variants["shuffled"] = shuffled(variants["plain"])
 
-    results = {}
+    evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=params.active.concept_processes)
+    results, details = {}, {}
     with records.volatile("score", key), files.whole_folder(layout.scores(key)) as out:
         for variant, candidates in variants.items():
-            scores = evaluator.score(candidates, references, protocol, images=images)
-            write_per_caption(out / f"{variant}.parquet", {"id": ids, **scores})
-            results[variant] = means(scores, protocol)
+            measured = evaluator.measure(candidates, references, test["image"])
+            write_per_caption(out / f"{variant}.parquet", measured.columns(ids))
+            results[variant] = measured.means(params.score.protocol)
+            details[variant] = measured.record()
+        files.write_json(out / "means.json", details)
         identity = {
             "protocol": params.score.protocol,
             "settings": tracking.defining(params, key),
@@ -43,7 +43,8 @@ def main(key: str) -> None:
         }
         files.write_json(out / "identity.json", identity)
         tuned = results.pop("plain")
-        files.write_json(layout.metrics(key), tuned | results)
+        without = {"missing": evaluator.missing} if evaluator.missing else {}
+        files.write_json(layout.metrics(key), tuned | results | without)
     with tracking.run(params, key) as tracked:
         if tracked.is_new:
             for row in read_log(layout.tuned(key) / "log.csv"):

@@ -9,11 +9,12 @@ from radcap.metrics import scorers
 def main() -> None:
     params = settings.load()
     profile = params.active
-    seed = seeds.fix(params.seed, "scorers", threads=profile.threads)
-    # General captions too: a published text model knows more words than radiology's.
-    captions = [text for name in ("train", "general") for text in store.read(layout.split(name))["caption"]]
+    seeds.fix(params.seed, "scorers", threads=profile.threads)
+    rows = store.read(layout.split("train"))
+    # A published text model knows more words than radiology's.
+    general = store.read(layout.split("general"))["caption"]
     with records.volatile("scorers"), files.whole_folder(layout.SCORERS) as out:
-        scorers.make(profile.scorers, out, captions=captions, seed=seed)
+        scorers.make(profile.scorers, out, rows=rows, general=general, seed=params.seed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from radcap import __version__, layout
@@ -51,9 +52,21 @@ def main(arguments: list[str] | None = None) -> None:
     score.add_argument("--protocol", choices=PROTOCOLS, default="as-described", help="default: %(default)s")
     score.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS), metavar="M", help="default: all")
     score.add_argument("--scorers", type=Path, default=layout.SCORERS, metavar="DIR", help="default: %(default)s")
+    score.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes that look for concepts")
     score.add_argument("--per-caption", type=Path, metavar="FILE", help="also write every caption's scores (Parquet)")
     score.add_argument("--json", action="store_true", help="means, protocol, checkpoints and versions as JSON")
     score.set_defaults(run=_score)
+
+    fetch = commands.add_parser("fetch", help="download what a profile needs, where the hub is reachable")
+    fetch.add_argument("what", choices=["scorers"], help="the metrics' public checkpoints, to where the profile wants")
+    fetch.add_argument("--profile", default="rocov2", metavar="P", help="default: %(default)s")
+    fetch.add_argument("--yes", action="store_true", help="do not ask")
+    fetch.set_defaults(run=_fetch)
+
+    doctor = commands.add_parser("doctor", help="what a profile needs: present, missing, how to get it")
+    doctor.add_argument("--profile", metavar="P", help="default: the one of params.yaml")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(run=_doctor)
 
     options = parser.parse_args(arguments)
     with one_line_errors():
@@ -125,27 +138,49 @@ def _plan(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace) -> None:
     from radcap.metrics.evaluator import Evaluator
     from radcap.metrics.pairing import pair
-    from radcap.metrics.results import means, write_per_caption
+    from radcap.metrics.results import write_per_caption
 
     given = pair(options.candidates, options.references, options.images)
-    evaluator = Evaluator(options.scorers, metrics=options.metrics, images=given.images is not None)
-    protocol = PROTOCOLS[options.protocol]
-    scores = evaluator.score(given.candidates, given.references, protocol, images=given.images)
-    if not scores:
+    evaluator = Evaluator(
+        options.scorers,
+        metrics=options.metrics,
+        images=given.images is not None,
+        cache=layout.score_cache(),
+        processes=options.jobs,
+    )
+    measured = evaluator.measure(given.candidates, given.references, given.images)
+    if not measured.values:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in evaluator.missing.items()))
-    found = means(scores, protocol)
     if options.per_caption:
-        write_per_caption(options.per_caption, {"id": given.ids, **scores})
-    without = 0 if given.images is None else given.images.count(None)
+        write_per_caption(options.per_caption, measured.columns(given.ids))
+    found = measured.means(options.protocol)
     if options.json:
-        identity = {"protocol": options.protocol, "images_missing": without, **evaluator.identity()}
-        print(json.dumps(found | identity, indent=2, ensure_ascii=False))
+        told = {"protocol": options.protocol, **measured.record(), **evaluator.identity()}
+        print(json.dumps(found | told, indent=2, ensure_ascii=False))
         return
     for name, value in found.items():
         shown = "n/a" if value is None else str(value) if name == "n" else f"{value:.4f}"
         print(f"{name:<12}{shown:>8}" + (f"  {evaluator.missing[name]}" if name in evaluator.missing else ""))
-    if without:
-        print(f"{without} of {len(given.ids)} images are missing; their similarity is 0")
+    for line in measured.remarks():
+        print(line)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.checkpoints import fetch
+
+    if not fetch.scorers(settings.load(), profile=options.profile, yes=options.yes):
+        sys.exit(1)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.checkpoints import doctor
+
+    params = settings.load()
+    found = doctor.report(params, options.profile or params.profile)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else doctor.render(found).rstrip())
+    sys.exit(0 if found["ready"] else 1)
 
 
 def _positive(text: str) -> int:

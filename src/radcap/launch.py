@@ -1,6 +1,6 @@
 """The pipeline with models side by side: DVC runs the stages of one repro one after another.
 
-Each lane is a chain of `dvc repro --single-item`, which is safe beside others; DVC alone decides what runs.
+Each stage is a `dvc repro --single-item`, which is safe beside others; DVC alone decides what runs.
 """
 
 import json
@@ -17,40 +17,70 @@ STAGES = ("base", "finetune", "generate", "score")
 
 
 def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
-    """Stages to offer to DVC, one list per lane in its order: scorers, then each model that a change reaches."""
+    """Stages to offer to DVC, one chain per model that a change reaches in its order, scorers before all."""
     everything = not changed.isdisjoint({"prepare", "scorers"})
     lanes = [[f"{stage}@{key}" for stage in STAGES] for key in settings.models]
     reached = [chain for chain in lanes if everything or changed.intersection(chain)]
     return [["scorers"], *reached] if everything else reached
 
 
+class Queue:
+    """Chains of stages for several workers: each stage once, in its chain's order, scores after the scorers."""
+
+    def __init__(self, stages: list[list[str]]) -> None:
+        self.left = {chain[0]: list(chain) for chain in stages}
+        self.running: set[str] = set()
+
+    def take(self) -> tuple[str, str] | None:
+        """(chain, its next stage) of a chain with most stages left, so that all end together; None: nothing yet."""
+        free = [
+            name
+            for name, chain in self.left.items()
+            if name not in self.running and not (chain[0].startswith("score@") and "scorers" in self.left)
+        ]
+        if not free:
+            return None
+        name = max(free, key=lambda name: (name == "scorers", len(self.left[name])))
+        self.running.add(name)
+        return name, self.left[name][0]
+
+    def done(self, name: str) -> None:
+        """The chain's stage has ended well."""
+        self.running.discard(name)
+        self.left[name].pop(0)
+        if not self.left[name]:
+            del self.left[name]
+
+
 def repro(settings: Settings, *, jobs: int) -> None:
-    """Bring the pipeline up to date with up to `jobs` models at once. UserError when a stage fails."""
+    """Bring the pipeline up to date with up to `jobs` stages at once. UserError when one fails."""
     changed = set(json.loads(_output("status", "--json")))
     if "prepare" in changed:
         _run("prepare")
-    scored = threading.Event()
+    queue = Queue(chains(settings, changed))
+    turn = threading.Condition()
     failed = threading.Event()
 
-    def lane(chain: list[str]) -> None:
-        try:
-            for stage in chain:
-                # Scores wait for the scorers, which are the first lane where they are made at all.
-                if stage.startswith("score@") and lanes[0] == ["scorers"]:
-                    scored.wait()
-                if failed.is_set():
+    def work() -> None:
+        while True:
+            with turn:
+                while (taken := queue.take()) is None and queue.left and not failed.is_set():
+                    turn.wait()
+                if taken is None or failed.is_set():
                     return
-                _run(stage)
-        except UserError:
-            failed.set()
-            raise
-        finally:
-            if chain == ["scorers"]:
-                scored.set()
+            try:
+                _run(taken[1])
+            except BaseException:
+                failed.set()
+                raise
+            finally:
+                with turn:
+                    if not failed.is_set():
+                        queue.done(taken[0])
+                    turn.notify_all()
 
-    lanes = chains(settings, changed)
     with ThreadPoolExecutor(jobs) as pool:
-        for result in [pool.submit(lane, chain) for chain in lanes]:
+        for result in [pool.submit(work) for _ in range(jobs)]:
             result.result()
     if subprocess.run([*DVC, "repro"], check=False).returncode:
         raise UserError("dvc repro failed; its own message stands above")

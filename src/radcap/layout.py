@@ -35,6 +35,11 @@ def metrics(model: str) -> Path:
     return METRICS / f"{model}.json"
 
 
+def score_cache() -> Path:
+    """What scoring keeps of references and images, for every model, experiment and `radcap score`."""
+    return main_workspace() / "checkpoints" / "score"
+
+
 def main_workspace() -> Path:
     """The project's folder, also inside a queued experiment, which works in a temporary copy."""
     return Path(os.environ.get("DVC_ROOT", Path.cwd()))

@@ -94,9 +94,17 @@ class ProfileGenerate(Section):
     base: bool
 
 
+class ScorerSteps(Section):
+    similarity: Count
+    bertscore: Count
+    bleurt: Count
+    alignscore: Count
+
+
 class Scorers(Section):
     weights: Literal["miniature", "published"]
-    steps: Count
+    dtype: Literal["float32", "bfloat16"]
+    steps: ScorerSteps
     deberta: str = Field(min_length=1)
     deberta_revision: str = Field(min_length=1)
     deberta_layer: Positive
@@ -110,6 +118,7 @@ class Scorers(Section):
 
 class Profile(Section):
     threads: Positive
+    concept_processes: Positive
     data: Data
     weights: Literal["miniature", "published"]
     dtype: Literal["float32", "bfloat16"]
@@ -197,10 +206,7 @@ class Score(Section):
 
 
 class Miniature(Section):
-    """Sizes of the small model. model_type and text_type are transformers' names of the published classes.
-
-    `learning_rate` is that of its adapters where the profile's does not suit it.
-    """
+    """Sizes of the small model. model_type and text_type are transformers' names of the published classes."""
 
     model_type: str
     text_type: str
@@ -213,7 +219,6 @@ class Miniature(Section):
     heads: Positive
     key_value_heads: Positive
     vocabulary: Annotated[int, Field(ge=300)]
-    learning_rate: Rate | None = None
 
 
 class PublishedRow(Section):

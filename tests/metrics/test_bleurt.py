@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from radcap.errors import UserError
 from radcap.metrics.bleurt import BleurtScorer, build_model, published_name
+from radcap.metrics.packed import BATCH_TOKENS
 from radcap.metrics.text import preprocess
 
 GOLDEN = Path(__file__).parent / "golden" / "bleurt"
@@ -47,13 +48,14 @@ def folder(tmp_path: Path) -> Path:
 def forwarded(scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The input ids (pairs x tokens) of every batch that the model is given from now on."""
     batches: list[torch.Tensor] = []
-    model = scorer.model
+    embeddings = scorer.model.rembert.embeddings
+    forward = embeddings.forward
 
-    def spy(**inputs: torch.Tensor) -> Any:
-        batches.append(inputs["input_ids"])
-        return model(**inputs)
+    def spy(ids: torch.Tensor, **inputs: torch.Tensor) -> Any:
+        batches.append(ids)
+        return forward(ids, **inputs)
 
-    monkeypatch.setattr(scorer, "model", spy)
+    monkeypatch.setattr(embeddings, "forward", spy)
     return batches
 
 
@@ -65,9 +67,9 @@ def test_token_ids_and_types_equal_the_reference(scorer: BleurtScorer, case: dic
     assert [pair.zeros, len(pair.ids) - pair.zeros] == case["token_type_ids_runs"]
 
 
-@pytest.mark.parametrize(("batch_size", "tolerance"), [(1, 1e-6), (5, 2e-6), (32, 2e-6)])
-def test_scores_equal_the_reference(batch_size: int, tolerance: float) -> None:
-    scores = BleurtScorer(GOLDEN, batch_size=batch_size).score(CANDIDATES, REFERENCES, raw=True)
+@pytest.mark.parametrize(("batch_tokens", "tolerance"), [(1, 1e-6), (200, 2e-6), (None, 2e-6)])
+def test_scores_equal_the_reference(batch_tokens: int | None, tolerance: float) -> None:
+    scores = BleurtScorer(GOLDEN, batch_tokens=batch_tokens).score(CANDIDATES, REFERENCES, raw=True)
     assert scores == pytest.approx(EXPECTED, rel=0, abs=tolerance)
 
 
@@ -87,7 +89,7 @@ def test_the_order_of_captions_changes_nothing(scorer: BleurtScorer) -> None:
 
 def test_the_order_of_captions_changes_no_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs of one length are the hard case."""
-    scorer = BleurtScorer(GOLDEN, batch_size=16)
+    scorer = BleurtScorer(GOLDEN, batch_tokens=150)
     inputs = forwarded(scorer, monkeypatch)
     texts = ["".join(letters) for letters in itertools.product("acdefghilmnoprst", repeat=2)]
     scorer.score(texts, ["a mass"] * 256, raw=True)
@@ -111,18 +113,15 @@ def test_equal_pairs_are_computed_once(scorer: BleurtScorer, monkeypatch: pytest
     assert scores[0] == scores[2] != scores[1]
 
 
-def test_batches_are_sorted_padded_to_their_longest_and_small_where_long(
-    scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_are_sorted_and_small_where_long(scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = forwarded(scorer, monkeypatch)
     words = [f"{'mass ' * (n % 50)}{'cyst ' * (n // 50)}" for n in range(200)]
     scorer.score(words + [f"{n} " * 600 for n in "abcdefghijklm"], [""] * 213)
     shapes = [tuple(ids.shape) for ids in batches]
-    assert [tokens for _, tokens in shapes] == sorted(tokens for _, tokens in shapes)
+    assert [tokens for _, tokens in shapes] == sorted((tokens for _, tokens in shapes), reverse=True)
     assert sum(pairs for pairs, _ in shapes) == 213
-    assert {pairs for pairs, tokens in shapes if tokens < 100} == {32}
-    assert max(pairs * tokens for pairs, tokens in shapes) <= 32 * 128
-    assert shapes[-1][1] == 512
+    assert shapes[0] == (BATCH_TOKENS["cpu"] // 512, 512)
+    assert max(pairs for pairs, _ in shapes) > 32
 
 
 @pytest.mark.parametrize("raw", [True, False])
@@ -178,7 +177,7 @@ def test_pytorch_files_are_read(folder: Path, kind: torch.dtype) -> None:
         {k: v.to(kind) if v.is_floating_point() else v for k, v in weights.items()}, folder / "pytorch_model.bin"
     )
     (folder / "model.safetensors").unlink()
-    scorer = BleurtScorer(folder, batch_size=1)
+    scorer = BleurtScorer(folder, batch_tokens=1)
     assert {value.dtype for value in scorer.model.parameters()} == {torch.float32}
     tolerance = 1e-6 if kind is torch.float32 else 1e-2
     assert scorer.score(CANDIDATES, REFERENCES, raw=True) == pytest.approx(EXPECTED, rel=0, abs=tolerance)
@@ -292,7 +291,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(folder: Path, mis
 
 def test_the_position_buffer_may_be_absent(folder: Path) -> None:
     edited_weights(lambda w: w.pop("bleurt.embeddings.position_ids"))(folder)
-    scores = BleurtScorer(folder, batch_size=1).score(CANDIDATES[:3], REFERENCES[:3], raw=True)
+    scores = BleurtScorer(folder, batch_tokens=1).score(CANDIDATES[:3], REFERENCES[:3], raw=True)
     assert scores == pytest.approx(EXPECTED[:3], rel=0, abs=1e-6)
 
 

@@ -9,10 +9,11 @@ import pytest
 from radcap import cli, files
 from radcap.errors import UserError
 from radcap.metrics.evaluator import Evaluator
+from radcap.metrics.miniatures.medcat_pack import build_medcat_pack
 from radcap.metrics.pairing import pair
 from radcap.metrics.places import RECORD
-from radcap.metrics.protocols import METRICS, PROTOCOLS, with_empty_rule
-from radcap.metrics.results import means
+from radcap.metrics.protocols import METRICS, PROTOCOLS
+from radcap.metrics.results import write_per_caption
 from tests.conftest import png
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,46 +35,115 @@ def scorers(tmp_path: Path) -> Path:
     return folder
 
 
+IMAGES = [png(0), png(1), png(2), None]
+
+
 def test_every_metric_there_is_scored_and_the_others_say_why(scorers: Path) -> None:
     evaluator = Evaluator(scorers)
     assert evaluator.missing == {"umls_f1": "packs/umls.zip not found"}
-    images = [png(i) for i in range(4)]
-    scores = evaluator.score(CANDIDATES, REFERENCES, PROTOCOLS["as-described"], images=images)
+    measured = evaluator.measure(CANDIDATES, REFERENCES, IMAGES)
+    scores = measured.scores("as-described")
     assert list(scores) == [name for name in METRICS if name != "umls_f1"]
     assert all(len(values) == 4 and all(v == v for v in values) for values in scores.values())
     # Two empty captions: the protocol's 1, but for BLEURT, whose model says what it says.
     assert {name: values[1] == 1.0 for name, values in scores.items()} == {name: name != "bleurt" for name in scores}
-    found = means(scores, PROTOCOLS["as-described"])
-    assert list(found) == [*METRICS, "relevance", "factuality", "overall", "n"]
-    assert (found["umls_f1"], found["factuality"], found["overall"], found["n"]) == (None, None, None, 4)
-    assert found["relevance"] is not None
+    assert scores["similarity"][3] == 0.0
     identity = evaluator.identity()
     assert identity["missing"] == evaluator.missing
     assert identity["packages"].keys() >= {"torch", "transformers", "sentencepiece"}
+    assert identity["opened"]["alignscore"] == {"sentence_splitter": "fallback"}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_similarity_is_scaled_and_ruled_by_the_protocol(scorers: Path, protocol: str) -> None:
-    evaluator = Evaluator(scorers, metrics=["similarity"])
-    cosine = Evaluator(scorers, metrics=["similarity"]).score(
-        ["a stone", ""], ["x", "x"], PROTOCOLS["as-described"], images=[png(1), png(2)]
-    )["similarity"]
-    found = evaluator.score(["a stone", ""], ["x", "x"], PROTOCOLS[protocol], images=[png(1), png(2)])["similarity"]
-    official = [2.5 * max(value, 0.0) for value in cosine]
-    expected = {"as-described": cosine, "imageclef-2025": official, "imageclef-2026": [official[0], 0.0]}
-    assert found == pytest.approx(expected[protocol], abs=1e-7)
+def test_one_pass_serves_all_protocols_each_with_its_own_means(scorers: Path) -> None:
+    measured = Evaluator(scorers).measure(CANDIDATES, REFERENCES, IMAGES)
+    record = measured.record()
+    assert list(record["means"]) == list(PROTOCOLS)
+    for name, found in record["means"].items():
+        assert list(found) == [*METRICS, "relevance", "factuality", "overall", "n"]
+        assert (found["umls_f1"], found["factuality"], found["overall"], found["n"]) == (None, None, None, 4)
+        scores = measured.scores(name)
+        assert found["rouge1"] == round(sum(scores["rouge1"]) / 4, 4)
+        parts = [found[metric] for metric in PROTOCOLS[name].relevance]
+        assert found["relevance"] == pytest.approx(sum(parts) / len(parts), abs=1e-4)
+    described, official = (measured.scores(name) for name in ("as-described", "imageclef-2025"))
+    assert described["bertscore"] != official["bertscore"]
+    assert described["bleurt"] == official["bleurt"]
+    assert record["images"] == {"missing": 1, "unreadable": 0}
+    assert record["truncated"] == dict.fromkeys(["similarity", "bertscore", "bleurt", "alignscore"], 0)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_the_empty_rule_is_every_metrics_but_bleurts(metric: str) -> None:
-    values = with_empty_rule(metric, [0.3, 0.4, 0.5], ["", " \n", "a"], [" ", "b", ""], PROTOCOLS["imageclef-2026"])
-    assert values == ([0.3, 0.4, 0.5] if metric == "bleurt" else [1.0, 0.4, 0.5])
+def test_a_table_has_a_column_for_every_protocols_metric(scorers: Path, tmp_path: Path) -> None:
+    measured = Evaluator(scorers).measure(CANDIDATES, REFERENCES, IMAGES)
+    write_per_caption(tmp_path / "a.parquet", measured.columns(list("abcd")))
+    table = pq.read_table(tmp_path / "a.parquet")
+    names = [f"{protocol}/{metric}" for protocol in PROTOCOLS for metric in METRICS]
+    assert table.column_names == ["id", "candidate_tokens", "reference_tokens", *names]
+    assert {str(table.schema.field(name).type) for name in names} == {"double"}
+    rows = table.to_pydict()
+    assert rows["candidate_tokens"] == [6, 0, 4, 4]
+    assert rows["as-described/umls_f1"] == [None] * 4
+    assert rows["imageclef-2026/rouge1"] == measured.scores("imageclef-2026")["rouge1"]
+
+
+def test_concepts_of_both_lists_are_in_the_table(scorers: Path, tmp_path: Path) -> None:
+    build_medcat_pack(scorers)
+    record = files.read_json(scorers / RECORD) | {"umls_f1": {"checkpoint": "medcat.zip"}}
+    files.write_json(scorers / RECORD, record)
+    columns = (
+        Evaluator(scorers, metrics=["umls_f1"], cache=tmp_path / "kept").measure(CANDIDATES, REFERENCES).columns("abcd")
+    )
+    write_per_caption(tmp_path / "a.parquet", columns)
+    rows = pq.read_table(tmp_path / "a.parquet").to_pydict()
+    assert rows["candidate_cuis/official127"][2] == rows["reference_cuis/official127"][2] != []
+    assert rows["candidate_cuis/medcon66"][1] == []
+    assert (rows["as-described/umls_f1"][2], rows["as-described/umls_f1"][3]) == (1.0, 0.0)
 
 
 def test_without_images_similarity_is_not_scored(scorers: Path) -> None:
     evaluator = Evaluator(scorers, images=False)
     assert evaluator.missing["similarity"] == "no images given"
-    assert "similarity" not in evaluator.score(["a"], ["b"], PROTOCOLS["as-described"])
+    assert "similarity" not in evaluator.measure(["a"], ["b"]).scores("as-described")
+
+
+ODD = {
+    "empty": "",
+    "white space": " \n\t",
+    "long": "nodule " * 10_000,
+    "one long word": "x" * 20_000,
+    "separators": "a\u2028b\u2029c\x85d\x0be\x00f",
+    "special names": "[CLS] <mask> <|endoftext|> [SEP] </w> <pad>",
+    "half a pair": "mass \ud83e here",
+    "right to left": "\u202eكتلة\u202c",
+    "joined": "👩‍⚕️ e\u0301\u0302",
+    "punctuation": "... --- !!!",
+    "nan": "NaN",
+}
+
+
+def test_odd_captions_score_finitely_and_never_one_in_silence(scorers: Path) -> None:
+    build_medcat_pack(scorers)
+    record = files.read_json(scorers / RECORD) | {"umls_f1": {"checkpoint": "medcat.zip"}}
+    files.write_json(scorers / RECORD, record)
+    candidates, references = list(ODD.values()), ["CT of the chest with a nodule."] * len(ODD)
+    evaluator = Evaluator(scorers)
+    images = [png(3)] * len(ODD)
+    for first, second in ((candidates, references), (references, candidates)):
+        measured = evaluator.measure(first, second, images)
+        for protocol in PROTOCOLS:
+            for name, values in measured.scores(protocol).items():
+                assert all(value == value and abs(value) < 2.5 for value in values), name
+                if name in ("rouge1", "umls_f1", "bertscore"):
+                    assert all(value < 0.999 for value in values), name
+    assert measured.truncated["bertscore"] >= 1
+
+
+@pytest.mark.parametrize("wrong", [None, float("nan"), 3, b"bytes"])
+def test_a_caption_that_is_no_text_is_one_clear_line(scorers: Path, wrong) -> None:
+    evaluator = Evaluator(scorers, metrics=["rouge1"])
+    with pytest.raises(UserError, match="^candidate 1 is .*, which is no text$"):
+        evaluator.measure(["a", wrong], ["a", "b"])
+    with pytest.raises(UserError, match="^reference 0 is .*, which is no text$"):
+        evaluator.measure(["a", "b"], [wrong, "b"])
 
 
 def write(path: Path, rows: list[tuple[str, str]], header: str = "ID,Caption") -> Path:
@@ -81,7 +151,10 @@ def write(path: Path, rows: list[tuple[str, str]], header: str = "ID,Caption") -
     return path
 
 
-def test_the_command_scores_two_files_in_the_references_order(scorers: Path, tmp_path: Path, capsys) -> None:
+def test_the_command_scores_two_files_in_the_references_order(
+    scorers: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "workspace"))
     ids = ["b", "a", "d", "c"]
     candidates = write(tmp_path / "c.csv", list(zip(ids, CANDIDATES, strict=True)))
     references = write(tmp_path / "r.csv", sorted(zip(ids, REFERENCES, strict=True)))
@@ -92,14 +165,15 @@ def test_the_command_scores_two_files_in_the_references_order(scorers: Path, tmp
     out = tmp_path / "scores.parquet"
     cli.main(["score", str(candidates), str(references), *options, "--json", "--per-caption", str(out)])
     found = json.loads(capsys.readouterr().out)
-    assert (found["protocol"], found["n"], found["images_missing"]) == ("imageclef-2025", 4, 1)
+    assert (found["protocol"], found["n"], found["images"]["missing"]) == ("imageclef-2025", 4, 1)
+    assert found["means"]["imageclef-2025"]["rouge1"] == found["rouge1"]
     table = pq.read_table(out).to_pydict()
     assert table["id"] == sorted(ids)
-    by_id = dict(zip(table["id"], table["rouge1"], strict=True))
+    by_id = dict(zip(table["id"], table["imageclef-2025/rouge1"], strict=True))
     assert by_id["d"] == 1.0
     assert by_id["b"] == pytest.approx(5 / 6)
     # The row without an image.
-    assert table["similarity"][table["id"].index("c")] == 0.0
+    assert table["imageclef-2025/similarity"][table["id"].index("c")] == 0.0
 
     cli.main(["score", str(candidates), str(references), "--scorers", str(scorers), "--metrics", "rouge1", "bleurt"])
     lines = capsys.readouterr().out.splitlines()

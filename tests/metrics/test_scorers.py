@@ -1,4 +1,4 @@
-"""Published checkpoints are recorded where they lie; what is not there is told, and does not stop a run."""
+"""Miniatures are trained and recorded as the published are, which lie where they are; what is not there is told."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from radcap import files
+from radcap.errors import UserError
 from radcap.metrics import scorers
 from radcap.metrics.bleurt import BleurtScorer
+from radcap.metrics.evaluator import Evaluator
+from radcap.metrics.protocols import METRICS
+from radcap.settings import ScorerSteps
+from tests.metrics.miniatures.phantoms import rows
 from tests.metrics.test_scores import GOLDEN
 from tests.models_for_tests import PARAMS
 
@@ -24,10 +30,11 @@ def test_absent_checkpoints_are_told_with_their_reason(settings, tmp_path: Path,
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     found = scorers._published(settings, tmp_path / "out")
-    assert list(found) == ["similarity", "bleurt", "alignscore"]
+    assert list(found) == ["similarity", "bertscore", "bleurt", "alignscore", "umls_f1"]
     assert all(list(block) == ["missing"] for block in found.values())
     assert "medimageinsight not found; put MedImageInsight's published folder there" in found["similarity"]["missing"]
     assert "neither a local folder nor reachable on the hub" in found["bleurt"]["missing"]
+    assert found["umls_f1"]["missing"] == "packs/umls.zip not found; a UMLS pack needs the user's own NLM licence"
     assert all("\n" not in block["missing"] for block in found.values())
 
 
@@ -54,3 +61,32 @@ def test_alignscores_lightning_file_is_converted_once(settings, tmp_path: Path) 
     block = scorers._published(given, tmp_path / "out")["alignscore"]
     assert (block["checkpoint"], len(block["sha256"])) == ("alignscore", 64)
     assert (tmp_path / "out/alignscore/weights.safetensors").exists()
+
+
+ROWS = rows(6, seed=7)
+FEW = ScorerSteps(similarity=1, bertscore=1, bleurt=1, alignscore=1)
+
+
+def test_the_samples_scorers_are_recorded_and_open_with_no_special_case(tmp_path: Path) -> None:
+    sample = PARAMS.profiles["sample"].scorers.model_copy(update={"steps": FEW})
+    record = scorers.make(sample, tmp_path / "out", rows=ROWS, general=["A red square."], seed=3)
+    assert record == files.read_json(tmp_path / "out/scorers.json")
+    assert record["bertscore"]["layer"] == sample.deberta_layer
+    for metric in ("similarity", "bertscore", "bleurt", "alignscore"):
+        block = record[metric]
+        assert block["files"] == files.folder_hashes(tmp_path / "out" / block["checkpoint"])
+    # Also from another place: the checkpoints lie beside the record.
+    (tmp_path / "out").rename(tmp_path / "moved")
+    evaluator = Evaluator(tmp_path / "moved")
+    assert evaluator.missing == {}
+    captions = [row["caption"] for row in ROWS]
+    found = evaluator.measure(captions, captions[::-1], [row["image"] for row in ROWS])
+    assert all(any(name.startswith(metric) for name in found.values) for metric in METRICS)
+
+
+@pytest.mark.parametrize("metric", ScorerSteps.model_fields)
+def test_no_steps_train_no_miniature(metric: str, tmp_path: Path) -> None:
+    steps = FEW.model_copy(update={metric: 0})
+    sample = PARAMS.profiles["sample"].scorers.model_copy(update={"steps": steps})
+    with pytest.raises(UserError, match=rf"scorers\.steps\.{metric}: 0 trains no miniature; allowed: 1 and more"):
+        scorers.make(sample, tmp_path / "out", rows=ROWS, general=[], seed=3)

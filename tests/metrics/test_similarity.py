@@ -20,6 +20,7 @@ from radcap.errors import UserError
 from radcap.metrics import similarity
 from radcap.metrics.medimageinsight import MedImageInsight, text_tower, weights
 from radcap.metrics.medimageinsight.image_tower import decode
+from radcap.metrics.protocols import PROTOCOLS, apply
 from radcap.metrics.similarity import SimilarityScorer
 
 GOLDEN = Path(__file__).parent / "golden" / "medimageinsight"
@@ -85,17 +86,14 @@ def test_pixels_are_the_references(name: str) -> None:
     assert hashlib.sha256(decode(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
 
 
-@pytest.mark.parametrize("scaling", ["cosine", "official"])
-def test_scores_are_the_references(scorer: SimilarityScorer, scaling: str) -> None:
+@pytest.mark.parametrize("protocol", ["as-described", "imageclef-2025"])
+def test_scores_are_the_references(scorer: SimilarityScorer, protocol: str) -> None:
     pairs = [pair for pair in CASES["similarity"] if pair["image"] in PLAIN]
     assert len(pairs) == 64
-    found = scorer.score(
-        [TEXTS[pair["text_id"]] for pair in pairs],
-        [""] * len(pairs),
-        [stored(pair["image"]) for pair in pairs],
-        scaling=scaling,
-    )
-    key = "cos" if scaling == "cosine" else "expected"
+    texts = [TEXTS[pair["text_id"]] for pair in pairs]
+    measures = {"similarity": scorer.score(texts, [stored(pair["image"]) for pair in pairs])}
+    found = apply(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
+    key = "cos" if protocol == "as-described" else "expected"
     assert found == pytest.approx([pair[key] for pair in pairs], abs=1e-6)
 
 
@@ -105,7 +103,7 @@ def test_scores_of_16_bit_images_that_are_clipped_are_the_references(scorer: Sim
     assert len(pairs) == 8
     clipped = {name: encoded(Image.open(GOLDEN / name).convert("RGB")) for name in DEEP}
     texts, images = [TEXTS[pair["text_id"]] for pair in pairs], [clipped[pair["image"]] for pair in pairs]
-    found = scorer.score(texts, [""] * 8, images, scaling="cosine")
+    found = scorer.score(texts, images)
     assert found == pytest.approx([pair["cos"] for pair in pairs], abs=1e-6)
 
 
@@ -143,12 +141,12 @@ def test_conversions_and_missing_images_are_counted(scorer: SimilarityScorer) ->
     images = [*map(stored, IMAGES), stored("images/rgba.png"), encoded(Image.new("LAB", (9, 9)), "TIFF"), None, None]
     expected = {"1": 1, "CMYK": 2, "I;16": 2, "LAB": 1, "P": 1, "RGBA": 2}
     for _ in range(2):
-        found = scorer.score(["a nodule"] * len(images), [""] * len(images), images, scaling="cosine")
+        found = scorer.score(["a nodule"] * len(images), images)
         assert scorer.conversions == expected
         assert scorer.missing == 2
-        assert found[-2:] == [0.0, 0.0]
-        assert 0.0 not in found[:-2]
-    scorer.score(["a nodule"], [""], [stored("images/rgb.jpg")], scaling="cosine")
+        assert found[-2:] == [None, None]
+        assert None not in found[:-2]
+    scorer.score(["a nodule"], [stored("images/rgb.jpg")])
     assert (scorer.conversions, scorer.missing) == ({}, 0)
 
 
@@ -158,13 +156,13 @@ def test_conversions_and_missing_images_are_counted(scorer: SimilarityScorer) ->
 def test_batch_order_and_neighbours_do_not_matter(scorer: SimilarityScorer) -> None:
     texts = list(TEXTS.values())
     images = [small(seed % 5) for seed in range(len(texts))]
-    expected = scorer.score(texts, texts, images, scaling="cosine")
+    expected = scorer.score(texts, images)
     alone = SimilarityScorer(GOLDEN, batch_size=1)
-    backwards = alone.score(texts[::-1], texts, images[::-1], scaling="cosine")[::-1]
+    backwards = alone.score(texts[::-1], images[::-1])[::-1]
     assert backwards == pytest.approx(expected, abs=1e-6)
-    shuffled = SimilarityScorer(GOLDEN).score(texts[::-1], [""] * len(texts), images[::-1], scaling="cosine")[::-1]
+    shuffled = SimilarityScorer(GOLDEN).score(texts[::-1], images[::-1])[::-1]
     assert shuffled == expected
-    one_by_one = [scorer.score([t], [""], [i], scaling="cosine")[0] for t, i in zip(texts, images, strict=True)]
+    one_by_one = [scorer.score([t], [i])[0] for t, i in zip(texts, images, strict=True)]
     assert one_by_one == pytest.approx(expected, abs=1e-6)
 
 
@@ -196,9 +194,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def test_equal_captions_and_images_are_computed_once(runs: dict[str, int]) -> None:
     fresh = SimilarityScorer(GOLDEN)
     texts, images = ["a nodule", "CT", "ct", "a  nodule ", "a nodule"], [small(0), small(1), small(0), None, small(1)]
-    fresh.score(texts, texts, images, scaling="cosine")
+    fresh.score(texts, images)
     assert runs == {"images": 2, "captions": 2}
-    fresh.score(["another"] * 5, texts, images, scaling="official")
+    fresh.score(["another"] * 5, images)
     assert runs == {"images": 2, "captions": 3}
 
 
@@ -207,17 +205,17 @@ def test_equal_captions_and_images_are_computed_once(runs: dict[str, int]) -> No
 
 def test_a_cache_spares_the_image_tower(tmp_path: Path, runs: dict[str, int]) -> None:
     cache, images = tmp_path / "kept" / "images.safetensors", [small(seed) for seed in range(3)]
-    first = SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 3, [""] * 3, images, scaling="cosine")
+    first = SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 3, images)
     assert runs["images"] == 3
     kept = cache.read_bytes()
     later = SimilarityScorer(GOLDEN, cache=cache)
-    assert later.score(["a"] * 3, [""] * 3, images, scaling="cosine") == first
-    later.score(["b"] * 3, [""] * 3, images[::-1], scaling="cosine")
+    assert later.score(["a"] * 3, images) == first
+    later.score(["b"] * 3, images[::-1])
     assert runs["images"] == 3
     assert cache.read_bytes() == kept
-    later.score(["a"] * 2, [""] * 2, [images[0], small(3)], scaling="cosine")
+    later.score(["a"] * 2, [images[0], small(3)])
     assert runs["images"] == 4
-    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 4, [""] * 4, [*images, small(3)], scaling="cosine")
+    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 4, [*images, small(3)])
     assert runs["images"] == 4
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
@@ -228,7 +226,7 @@ def test_a_cache_keeps_checkpoints_apart(tmp_path: Path, runs: dict[str, int]) -
     changed(other, lambda tensors: tensors["image_projection"].neg_())
     scores = {}
     for folder in (GOLDEN, other, GOLDEN, other):
-        found = SimilarityScorer(folder, cache=cache).score(["a"], [""], [small(0)], scaling="cosine")
+        found = SimilarityScorer(folder, cache=cache).score(["a"], [small(0)])
         assert scores.setdefault(folder, found) == found
     assert runs["images"] == 2
     assert scores[GOLDEN] == [-value for value in scores[other]] != [0.0]
@@ -243,9 +241,10 @@ def test_a_checkpoints_hash_is_of_weights_and_sizes_not_of_its_place(tmp_path: P
 
 def test_work_before_a_damaged_image_is_kept(tmp_path: Path, runs: dict[str, int]) -> None:
     cache, images = tmp_path / "images.safetensors", [small(0), small(1), b"no image"]
-    with pytest.raises(UserError, match="^image 2 cannot be scored: file is no image$"):
-        SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 3, [""] * 3, images, scaling="cosine")
-    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 2, [""] * 2, images[:2], scaling="cosine")
+    opened = SimilarityScorer(GOLDEN, cache=cache)
+    assert opened.score(["a"] * 3, images)[2] is None
+    assert (opened.missing, opened.unreadable) == (0, 1)
+    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 2, images[:2])
     assert runs["images"] == 2
 
 
@@ -256,7 +255,7 @@ def test_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         similarity.EmbeddingCache, "write", lambda self, rows: (sizes.append(len(rows)), write(self, rows))
     )
-    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 5, [""] * 5, [small(n) for n in range(5)], scaling="cosine")
+    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 5, [small(n) for n in range(5)])
     assert sizes == [2, 4, 5]
 
 
@@ -264,8 +263,8 @@ def test_processes_that_share_a_cache_add_to_it(tmp_path: Path, runs: dict[str, 
     cache = tmp_path / "images.safetensors"
     two = [SimilarityScorer(GOLDEN, cache=cache) for _ in range(2)]
     for seed, opened in enumerate(two):
-        opened.score(["a"], [""], [small(seed)], scaling="cosine")
-    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 2, [""] * 2, [small(0), small(1)], scaling="cosine")
+        opened.score(["a"], [small(seed)])
+    SimilarityScorer(GOLDEN, cache=cache).score(["a"] * 2, [small(0), small(1)])
     assert runs["images"] == 2
 
 
@@ -279,18 +278,10 @@ def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
 # ---- rules and odd inputs
 
 
-def test_the_official_scaling_is_unclipped(scorer: SimilarityScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for cosine, expected in [(0.9, 2.25), (0.0, 0.0), (-0.4, 0.0)]:
-        monkeypatch.setattr(scorer, "_cosine", lambda *_, cosine=cosine: cosine)
-        assert scorer.score(["a"], [""], [small(0)], scaling="official") == [expected]
-        assert scorer.score(["a"], [""], [small(0)], scaling="cosine") == [cosine]
-
-
-def test_an_empty_candidate_scores_what_the_model_says_or_zero(scorer: SimilarityScorer) -> None:
-    texts, images = ["", " \n\t", "a nodule"], [small(0)] * 3
-    said = scorer.score(texts, texts, images, scaling="cosine")
-    assert said[0] == said[1] != 0.0
-    assert scorer.score(texts, texts, images, scaling="cosine", empty_is_zero=True) == [0.0, 0.0, said[2]]
+def test_an_empty_candidate_scores_what_the_model_says(scorer: SimilarityScorer) -> None:
+    said = scorer.score(["", " \n\t", "a nodule"], [small(0)] * 3)
+    assert said[0] == said[1] not in (0.0, None)
+    assert said[2] != said[0]
 
 
 ODD = {
@@ -310,37 +301,32 @@ ODD = {
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 def test_odd_captions_score_finitely_and_not_alike(scorer: SimilarityScorer, text: str) -> None:
-    found, other = scorer.score([text, "a nodule"], ["", ""], [small(0)] * 2, scaling="cosine")
+    found, other = scorer.score([text, "a nodule"], [small(0)] * 2)
     assert math.isfinite(found)
     assert abs(found) < 0.99
     assert found != other
 
 
 def test_no_captions_no_scores(scorer: SimilarityScorer) -> None:
-    assert scorer.score([], [], [], scaling="cosine") == []
+    assert scorer.score([], []) == []
 
 
 def test_captions_too_long_are_counted(scorer: SimilarityScorer) -> None:
     assert scorer.truncated([TEXTS["content-74-tokens"], TEXTS["content-75-tokens"], TEXTS["content-76-tokens"]]) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((["a"], [""], [b""]), "image 0 cannot be scored: image file is empty"),
-        ((["a", "b"], ["", ""], [small(0), small(0)[:-40]]), "image 1 cannot be scored: image is truncated or damaged"),
-        ((["a", "b"], ["", ""], [small(0)]), "2 captions, but 1 images; None stands for a missing one"),
-    ],
-)
-def test_unusable_images_are_told(scorer: SimilarityScorer, arguments, told: str) -> None:
-    with pytest.raises(UserError) as caught:
-        scorer.score(*arguments, scaling="cosine")
-    assert str(caught.value) == told
+@pytest.mark.parametrize("data", [b"", b"nonsense", small(0)[:-40], None], ids=["empty", "no image", "cut", "absent"])
+def test_an_image_that_cannot_be_read_has_no_score_and_is_counted(scorer: SimilarityScorer, data: bytes | None) -> None:
+    found = scorer.score(["a", "b"], [data, small(0)])
+    assert found[0] is None
+    assert found[1] is not None
+    assert scorer.missing + scorer.unreadable == 1
+    assert scorer.missing == (data is None)
 
 
-def test_an_unknown_scaling_is_told(scorer: SimilarityScorer) -> None:
-    with pytest.raises(UserError, match="^scaling: 'clip' is not allowed; allowed: cosine, official$"):
-        scorer.score(["a"], [""], [small(0)], scaling="clip")
+def test_captions_without_their_images_are_told(scorer: SimilarityScorer) -> None:
+    with pytest.raises(UserError, match="^2 captions, but 1 images; None stands for a missing one$"):
+        scorer.score(["a", "b"], [small(0)])
 
 
 # ---- repair of captions
@@ -503,8 +489,8 @@ def test_the_published_tree_opens_as_it_is(
         shutil.copy(GOLDEN / name, tokenizer)
     monkeypatch.setattr(weights, "PUBLISHED", json.loads((GOLDEN / "config.json").read_text()))
     opened = SimilarityScorer(tmp_path if above else tree)
-    inputs = ["a nodule"], [""], [stored("images/rgb.jpg")]
-    assert opened.score(*inputs, scaling="cosine") == scorer.score(*inputs, scaling="cosine")
+    inputs = ["a nodule"], [stored("images/rgb.jpg")]
+    assert opened.score(*inputs) == scorer.score(*inputs)
 
 
 # ---- the published size

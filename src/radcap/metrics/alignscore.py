@@ -14,6 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from radcap.errors import UserError
 from radcap.metrics.alignscore_checkpoint import MAX_TOKENS, load
+from radcap.metrics.packed import BATCH_TOKENS, PackedEncoder, batches
+from radcap.metrics.text import encodable
 
 Splitter = Callable[[str], list[str]]
 
@@ -112,14 +114,17 @@ class AlignScorer:
     data in `punkt` (the reference's way), otherwise "fallback" (`split_sentences`).
     """
 
-    def __init__(self, checkpoint: Path, *, batch_size: int = 32, punkt: Path | None = None) -> None:
-        self.batch_size = batch_size
+    def __init__(
+        self, checkpoint: Path, *, batch_tokens: int | None = None, dtype: str = "float32", punkt: Path | None = None
+    ) -> None:
         self.splitter = "fallback" if punkt is None else "punkt_tab"
         self._split = split_sentences if punkt is None else punkt_splitter(punkt)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = load(checkpoint)
         self.tokenizer: Any = loaded.tokenizer
-        self.encoder: Any = loaded.encoder.to(self.device)
+        self.batch_tokens = batch_tokens or BATCH_TOKENS[self.device]
+        self.model: Any = loaded.encoder.to(self.device, getattr(torch, dtype))
+        self.encoder = PackedEncoder(self.model.encoder.layer)
         self.heads = {head: tuple(part.to(self.device) for part in parts) for head, parts in loaded.heads.items()}
 
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -129,11 +134,22 @@ class AlignScorer:
         reference is scored. Text that spells a special token ("<mask>") is read as that token, as there. Lone
         surrogates count as "?". Batches move a value by float rounding alone (below 1e-6).
         """
-        texts = [(_encodable(ref), _encodable(cand)) for cand, ref in zip(candidates, references, strict=True)]
+        texts = [(encodable(ref), encodable(cand)) for cand, ref in zip(candidates, references, strict=True)]
         sentences = {text: self._split(text) for text in dict.fromkeys(text for both in texts for text in both)}
         captions = {(ref, cand): (chunks(ref, sentences[ref]), sentences[cand]) for ref, cand in dict.fromkeys(texts)}
         values = dict(zip(captions, self.score_sentences(list(captions.values())), strict=True))
         return [values[both] for both in texts]
+
+    def truncated(self, candidates: Sequence[str], references: Sequence[str]) -> int:
+        """How many captions have a sentence and a chunk that are too long together, so that `score` cuts one."""
+        sentences = {text: self._split(text) for text in map(encodable, {*candidates, *references})}
+        sides = [
+            (chunks(ref, sentences[ref]), sentences[cand])
+            for cand, ref in zip(map(encodable, candidates), map(encodable, references), strict=True)
+        ]
+        tokens = self._tokens(dict.fromkeys(text for both in sides for texts in both for text in texts))
+        longest = [[max((len(tokens[text]) for text in texts), default=0) for texts in both] for both in sides]
+        return sum(sum(both) > ROOM for both in longest)
 
     def score_sentences(self, captions: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[float]:
         """One value per caption given as (chunks of its context, sentences of its claim).
@@ -164,19 +180,16 @@ class AlignScorer:
 
     @torch.inference_mode()
     def _run(self, unique: Sequence[Pair], tokens: Mapping[str, Sequence[int]], head: str) -> Tensor:
-        """(pairs, outputs of the head), on the CPU; longest pairs first, padded to the longest of a batch."""
+        """(pairs, outputs of the head), on the CPU."""
         weight, bias = self.heads[head]
         found = torch.empty(len(unique), len(bias))
         size = [min(len(tokens[pair.chunk]) + len(tokens[pair.sentence]), ROOM) for pair in unique]
-        order = sorted(range(len(unique)), key=lambda number: -size[number])
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
+        for batch in batches(size, budget=self.batch_tokens):
             rows = [torch.tensor(self.pair_ids(unique[number], tokens)) for number in batch]
             ids = pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_token_id)
-            # By length: "<pad>" may stand in a caption.
-            mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
-            read = self.encoder(ids.to(self.device), attention_mask=mask.long().to(self.device))
-            found[batch] = linear(read.pooler_output, weight, bias).cpu()
+            first = self.encoder.first_states(self.model.embeddings(ids.to(self.device)), [len(row) for row in rows])
+            # The pooler takes the first of several tokens.
+            found[batch] = linear(self.model.pooler(first[:, None]).float(), weight, bias).cpu()
         return found
 
     def pair_ids(self, pair: Pair, tokens: Mapping[str, Sequence[int]]) -> list[int]:
@@ -185,7 +198,3 @@ class AlignScorer:
         first, second = kept(len(chunk), len(sentence), halved=pair.halved)
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         return [begin, *chunk[:first], end, end, *sentence[:second], end]
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from radcap import files
 from radcap.errors import UserError
-from radcap.metrics.text import preprocess
+from radcap.metrics.packed import BATCH_TOKENS, PackedEncoder, batches
+from radcap.metrics.text import encodable, preprocess
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "spm.model", ("model.safetensors", "pytorch_model.bin")
 # All of config.json in which the published sizes differ, and what they share.
@@ -29,8 +30,6 @@ CONFIG_NAMES = (
 # 0, 1, 2, ...: today's RemBERT makes them itself.
 KNOWN_UNUSED = frozenset({"bleurt.embeddings.position_ids"})
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# A batch holds fewer pairs where they are long, so that memory stays flat.
-TOKENS_PER_PAIR = 128
 Texts = Sequence[str]
 
 
@@ -60,7 +59,7 @@ class PairTokenizer:
         As in the reference, a special token's name inside the text becomes that token (preprocessed captions have no
         brackets). Half surrogate pairs, which are no text, become "?".
         """
-        parts = self.split(text.encode("utf-8", "replace").decode("utf-8"))
+        parts = self.split(encodable(text))
         found = ([self.special[part]] if part in self.special else self.pieces.encode(part) for part in parts)
         return [id_ for ids in found for id_ in ids][: self.room + 1]
 
@@ -75,12 +74,14 @@ class PairTokenizer:
 class BleurtScorer:
     """Scores with a BLEURT-20 or BLEURT-20-D12 in a local folder: config.json, spm.model and the weights."""
 
-    def __init__(self, checkpoint: Path, *, batch_size: int = 32) -> None:
+    def __init__(self, checkpoint: Path, *, batch_tokens: int | None = None, dtype: str = "float32") -> None:
         """UserError: an absent file, or one that does not fit the others, named in one line."""
         self.checkpoint = Path(checkpoint)
-        self.batch_size = batch_size
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model: Any = _load_model(self.checkpoint / CONFIG, _find_weights(self.checkpoint)).to(self.device)
+        self.batch_tokens = batch_tokens or BATCH_TOKENS[self.device]
+        self.model: Any = _load_model(self.checkpoint / CONFIG, _find_weights(self.checkpoint))
+        self.model.to(self.device, getattr(torch, dtype))
+        self.encoder = PackedEncoder(self.model.rembert.encoder.layer)
         self.config: Any = self.model.config
         self.tokenizer = PairTokenizer(self.checkpoint / TOKENIZER, limit=self.config.max_position_embeddings)
         if (size := self.tokenizer.pieces.get_piece_size()) > self.config.vocab_size:
@@ -90,15 +91,16 @@ class BleurtScorer:
         """One float per caption, unbounded, about 0 to 1 with the published weights; no activation, no clipping.
 
         On captions after the official preprocessing, or as they stand where `raw`. Empty ones, both sides included,
-        get what the model says of them. Equal pairs are computed once, and never depend on the order; padding may move
-        a score by 2e-6. UserError where the weights give no finite number.
+        get what the model says of them. Equal pairs are computed once, and never depend on the order; their batch may
+        move a score by 2e-6. UserError where the weights give no finite number.
         """
         pairs = [self.tokenizer.pair(*ids) for ids in self._encode(candidates, references, raw=raw)]
-        # By ids after length: the same batches whatever the order.
-        unique = sorted(set(pairs), key=lambda pair: (len(pair.ids), pair))
+        # By ids: the same batches whatever the order.
+        unique = sorted(set(pairs))
         found: dict[Pair, float] = {}
-        for batch in self._batches(unique):
-            found.update(zip(batch, self._forward(batch), strict=True))
+        for batch in batches([len(pair.ids) for pair in unique], budget=self.batch_tokens):
+            chosen = [unique[number] for number in batch]
+            found.update(zip(chosen, self._forward(chosen), strict=True))
         return [found[pair] for pair in pairs]
 
     def truncated(self, candidates: Texts, references: Texts, *, raw: bool = False) -> int:
@@ -110,26 +112,18 @@ class BleurtScorer:
         ids = {text: self.tokenizer.ids(text if raw else preprocess(text)) for text in {*references, *candidates}}
         return [(ids[ref], ids[cand]) for ref, cand in zip(references, candidates, strict=True)]
 
-    def _batches(self, pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-        batch: list[Pair] = []
-        for pair in pairs:
-            padded = (len(batch) + 1) * len(pair.ids)
-            if batch and (len(batch) == self.batch_size or padded > self.batch_size * TOKENS_PER_PAIR):
-                yield batch
-                batch = []
-            batch.append(pair)
-        if batch:
-            yield batch
-
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Pair]) -> list[float]:
         rows = [torch.tensor(pair.ids) for pair in batch]
         ids = pad_sequence(rows, batch_first=True, padding_value=self.config.pad_token_id)
-        places = torch.arange(ids.shape[1])
-        mask = (places < torch.tensor([[len(pair.ids)] for pair in batch])).long()
-        types = mask * (places >= torch.tensor([[pair.zeros] for pair in batch]))
-        ids, types, mask = (tensor.to(self.device) for tensor in (ids, types, mask))
-        logits = self.model(input_ids=ids, token_type_ids=types, attention_mask=mask).logits[:, 0].cpu()
+        types = (torch.arange(ids.shape[1]) >= torch.tensor([[pair.zeros] for pair in batch])).long()
+        network = self.model.rembert
+        embedded = network.embeddings(ids.to(self.device), token_type_ids=types.to(self.device))
+        first = self.encoder.first_states(
+            network.encoder.embedding_hidden_mapping_in(embedded), [len(pair.ids) for pair in batch]
+        )
+        # The pooler takes the first of several tokens.
+        logits = self.model.classifier(network.pooler(first[:, None]))[:, 0].float().cpu()
         if not logits.isfinite().all():
             raise UserError(f"BLEURT in {self.checkpoint}: its weights give no finite score")
         return [float(value) for value in logits]

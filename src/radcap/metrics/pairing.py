@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from radcap.data.folder import SUFFIXES, table
 from radcap.errors import UserError
@@ -18,7 +20,21 @@ class Paired:
     ids: list[str]
     candidates: list[str]
     references: list[str]
-    images: list[bytes | None] | None
+    images: Pictures | None
+
+
+@dataclass(frozen=True)
+class Pictures(Sequence[bytes | None]):
+    """Files' bytes, read when they are asked for."""
+
+    paths: list[Path | None]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        path = self.paths[index]
+        return path.read_bytes() if path else None
 
 
 def pair(candidates: Path, references: Path, images: Path | None = None) -> Paired:
@@ -47,10 +63,10 @@ def read_captions(path: Path) -> dict[str, str]:
     return found
 
 
-def _images(folder: Path, ids: list[str]) -> list[bytes | None]:
+def _images(folder: Path, ids: list[str]) -> Pictures:
     if not folder.is_dir():
         raise UserError(f"folder of images {str(folder)!r} does not exist")
     files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     if not files.keys() & set(ids):
         raise UserError(f"{folder} holds no image <ID>.png, .jpg, ... of any id")
-    return [files[id_].read_bytes() if id_ in files else None for id_ in ids]
+    return Pictures([files.get(id_) for id_ in ids])

@@ -13,17 +13,15 @@ from radcap.metrics.protocols import METRICS, Protocol, aggregates
 PLACES = 4
 
 
-def means(scores: Mapping[str, Sequence[float]], protocol: Protocol) -> dict[str, float | int | None]:
-    """Plain means over captions, rounded; then relevance, factuality, overall, and n.
+def means(scores: Mapping[str, Sequence[float]], protocol: Protocol, *, n: int) -> dict[str, float | int | None]:
+    """Plain means over n captions, rounded; then relevance, factuality, overall, and n.
 
     None stands for a metric that was not scored, and for an aggregate without all its parts.
     """
-    scored = {name: sum(values) / len(values) for name, values in scores.items()}
-    plain = {name: scored.get(name) for name in METRICS}
+    assert {len(values) for values in scores.values()} <= {n}, "metrics disagree on the number of captions"
+    plain = {name: sum(scores[name]) / n if name in scores else None for name in METRICS}
     both: dict[str, float | None] = {**plain, **aggregates(plain, protocol)}
-    counts = {len(values) for values in scores.values()}
-    assert len(counts) == 1, f"metrics disagree on the number of captions: {counts}"
-    return {name: None if value is None else round(value, PLACES) for name, value in both.items()} | {"n": counts.pop()}
+    return {name: None if value is None else round(value, PLACES) for name, value in both.items()} | {"n": n}
 
 
 def write_per_caption(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -31,5 +29,10 @@ def write_per_caption(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # A metric that was not scored is a column of numbers, too, in every file.
+    arrays = {
+        name: pa.array(list(values), pa.float64() if "/" in name and "cuis" not in name else None)
+        for name, values in columns.items()
+    }
     with files.whole_file(path) as beside:
-        pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), beside)
+        pq.write_table(pa.table(arrays), beside)

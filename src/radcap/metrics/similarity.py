@@ -20,8 +20,6 @@ from radcap.metrics.medimageinsight import open_model, weights
 from radcap.metrics.medimageinsight.image_tower import REFERENCE_MODES, decode, stored_mode
 from radcap.progress import track
 
-# CLIPScore's factor (Hessel et al. 2021), which the official evaluators took over without its clipping at 1.
-SCALINGS = {"cosine": lambda cosine: cosine, "official": lambda cosine: 2.5 * max(cosine, 0.0)}
 # To raise when the same image file comes to give other pixels: embeddings of older rules are not taken from a cache.
 PIXEL_RULES = 1
 SAVE_EVERY = 256
@@ -32,17 +30,21 @@ class SimilarityScorer:
 
     `cache`: a safetensors file that keeps image embeddings from one process to the next; several checkpoints and
     processes may share it. After each `score`: `conversions`, {Pillow mode: images} of those that the reference
-    cannot read and that were converted (image_tower.decode); `missing`, how many images were None. `text_repair` tells
-    what repaired captions: the reference's ftfy, or where it is not installed a fallback that leaves mojibake alone.
+    cannot read and that were converted (image_tower.decode); `missing`, how many images were None; `unreadable`, how
+    many could not be decoded. `text_repair` tells what repaired captions: the reference's ftfy, or where it is not
+    installed a fallback that leaves mojibake alone.
     """
 
-    def __init__(self, checkpoint: Path, *, batch_size: int = 32, cache: Path | None = None) -> None:
+    def __init__(
+        self, checkpoint: Path, *, batch_size: int = 32, dtype: str = "float32", cache: Path | None = None
+    ) -> None:
         self.checkpoint = Path(checkpoint)
         self.batch_size = batch_size
         self.model, self.tokenizer = open_model(self.checkpoint)
+        self.model = self.model.to(getattr(torch, dtype))
         self.text_repair = self.tokenizer.repair
         self.conversions: dict[str, int] = {}
-        self.missing = 0
+        self.missing = self.unreadable = 0
         self._cache = EmbeddingCache(cache, self._kept_as) if cache else None
         self._images: dict[str, torch.Tensor] = self._cache.read() if self._cache else {}
 
@@ -53,35 +55,21 @@ class SimilarityScorer:
         sizes = json.dumps(found.settings, sort_keys=True)
         return hashlib.sha256(f"{files.sha256(found.weights)} {sizes}".encode()).hexdigest()
 
-    def score(
-        self,
-        candidates: Sequence[str],
-        references: Sequence[str],
-        images: Sequence[bytes | None],
-        *,
-        scaling: str,
-        empty_is_zero: bool = False,
-    ) -> list[float]:
-        """One float per caption: the cosine in [-1, 1] (scaling "cosine") or 2.5 max(cosine, 0) ("official").
+    def score(self, candidates: Sequence[str], images: Sequence[bytes | None]) -> list[float | None]:
+        """The cosine in [-1, 1] of each caption and its image; None where there is no image that can be decoded.
 
-        `images`: encoded files (PNG, JPEG, TIFF, ...); None scores 0. `references` are not looked at. A blank caption
-        scores what the model says of it, or 0 where `empty_is_zero` (the rule of 2026). Captions beyond 77 tokens are
-        cut, as in the reference. Equal captions and equal images are computed once; padding may move a score by 1e-6.
-        UserError: an image that cannot be decoded, fewer or more images than captions, weights without finite values.
+        `images`: encoded files (PNG, JPEG, TIFF, ...). A blank caption scores what the model says of it. Captions
+        beyond 77 tokens are cut, as in the reference. Equal captions and equal images are computed once; padding may
+        move a score by 1e-6. UserError: fewer or more images than captions, weights without finite values.
         """
-        if scaling not in SCALINGS:
-            raise UserError(f"scaling: {scaling!r} is not allowed; allowed: {', '.join(SCALINGS)}")
         if len(candidates) != len(images):
             raise UserError(f"{len(candidates)} captions, but {len(images)} images; None stands for a missing one")
         pictures = self._embed_images(images)
         captions = self._embed_texts(candidates)
-        scores = []
-        for candidate, caption, picture in zip(candidates, captions, pictures, strict=True):
-            if picture is None or (empty_is_zero and not candidate.strip()):
-                scores.append(0.0)
-            else:
-                scores.append(SCALINGS[scaling](self._cosine(caption, picture)))
-        return scores
+        return [
+            None if picture is None else self._cosine(caption, picture)
+            for caption, picture in zip(captions, pictures, strict=True)
+        ]
 
     def truncated(self, candidates: Sequence[str]) -> int:
         """How many captions are too long for the model, so that `score` cuts them."""
@@ -105,32 +93,31 @@ class SimilarityScorer:
         found: list[torch.Tensor | None] = []
         unsaved = 0
         try:
-            for index, data in enumerate(track(images, total=len(images), label="similarity images")):
-                if data is None:
-                    found.append(None)
-                    continue
-                key = hashlib.sha256(data).hexdigest()
-                if key not in self._images:
-                    self._images[key] = self._embed_image(data, index)
+            for data in track(images, total=len(images), label="similarity images"):
+                key = hashlib.sha256(data or b"").hexdigest()
+                if data and key not in self._images and (embedding := self._embed_image(data)) is not None:
+                    self._images[key] = embedding
                     unsaved += 1
                     if unsaved % SAVE_EVERY == 0:
                         self._save()
-                found.append(self._images[key])
-                modes[stored_mode(data)] += 1
+                found.append(self._images.get(key))
+                if data and found[-1] is not None:
+                    modes[stored_mode(data)] += 1
         finally:
             # Hours of work on a CPU: kept also where a later image stops the run.
             if unsaved % SAVE_EVERY:
                 self._save()
         self.conversions = {mode: modes[mode] for mode in sorted(modes) if mode not in REFERENCE_MODES}
-        self.missing = found.count(None)
+        self.missing = sum(data is None for data in images)
+        self.unreadable = found.count(None) - self.missing
         return found
 
-    def _embed_image(self, data: bytes, index: int) -> torch.Tensor:
+    def _embed_image(self, data: bytes) -> torch.Tensor | None:
         try:
             picture = decode(data)
         # BadImage is one, and so is what Pillow says of a colour space that it cannot convert.
-        except ValueError as error:
-            raise UserError(f"image {index} cannot be scored: {error}") from None
+        except ValueError:
+            return None
         return self.model.embed_image(picture)
 
     def _save(self) -> None:
@@ -139,8 +126,9 @@ class SimilarityScorer:
 
     @property
     def _kept_as(self) -> str:
-        """Embeddings of a GPU differ from a CPU's in their last digits, so each keeps its own."""
-        return f"{self.hash}.{self.model.device.type}.{PIXEL_RULES}"
+        """Embeddings of a GPU or of half precision differ from others in their last digits, so each keeps its own."""
+        kind = str(self.model.image_projection.dtype).removeprefix("torch.")
+        return f"{self.hash}.{self.model.device.type}.{kind}.{PIXEL_RULES}"
 
 
 class EmbeddingCache:

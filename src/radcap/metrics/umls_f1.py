@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from radcap import files
+from radcap.metrics.kept import Kept
+from radcap.metrics.text import encodable
 
 # MedCAT asks a server for its newest version otherwise.
 os.environ.setdefault("MEDCAT_DISABLE_VERSION_CHECK", "True")
 
 SEMANTIC_TYPES = Path("reference/semantic_types.json")
 LISTS = {"medcon66": "medcon_tuis", "official127": "official_tuis"}
+# More processes each open the pack first, which fewer texts do not pay for.
+TEXTS_PER_PROCESS = 2500
+CHUNK = 50
+CONCEPTS = "concepts.json"
+# {CUI: its semantic types (TUIs)}
+Concepts = dict[str, list[str]]
 
 
 def f1(candidate: Collection[str], reference: Collection[str]) -> float:
@@ -24,29 +34,77 @@ def f1(candidate: Collection[str], reference: Collection[str]) -> float:
 
 
 class ConceptTagger:
-    """Finds UMLS concepts with a MedCAT model pack (a .zip or its folder)."""
+    """Finds UMLS concepts with a MedCAT model pack (a .zip or its folder), in up to `processes` processes.
 
-    def __init__(self, pack: Path) -> None:
-        logging.getLogger("medcat").setLevel(logging.ERROR)
-        from medcat.cat import CAT
+    `cache`: a folder of this pack alone that keeps the references' concepts for other processes.
+    """
 
-        self.cat: Any = CAT.load_model_pack(str(pack))
+    def __init__(self, pack: Path, *, processes: int = 1, cache: Path | None = None) -> None:
+        self.pack, self.processes = pack, processes
+        self.cat = open_pack(pack)
         # MedCAT's own hash of concepts and configuration: the pack's identity, whenever it was saved.
         self.hash = str(self.cat.config.meta.hash)
         self.tokenizer = str(self.cat.config.general.nlp.provider)
+        self._known: dict[str, Concepts] = {}
+        self._kept = Kept(cache)
+
+    def score(self, candidates: Sequence[str], references: Sequence[str], *, semantic_types: str) -> list[float]:
+        """One F1 in [0, 1] per caption, on the raw captions, of the semantic types in a list of LISTS."""
+        self.keep(references)
+        both = [self.concepts(texts, semantic_types=semantic_types) for texts in (candidates, references)]
+        return [f1(cand, ref) for cand, ref in zip(*both, strict=True)]
 
     def concepts(self, texts: Sequence[str], *, semantic_types: str) -> list[tuple[str, ...]]:
         """Sorted CUIs of each text, of the semantic types in a list of reference/semantic_types.json."""
         allowed = frozenset(files.read_json(SEMANTIC_TYPES)[LISTS[semantic_types]])
-        unique = {text: self._find(text, allowed) for text in dict.fromkeys(texts)}
-        return [unique[text] for text in texts]
+        texts = [encodable(text) for text in texts]
+        self._find(texts)
+        return [tuple(cui for cui, types in self._known[text].items() if allowed.intersection(types)) for text in texts]
 
-    def _find(self, text: str, allowed: frozenset[str]) -> tuple[str, ...]:
-        # Of an empty text MedCAT answers {} without the key.
-        found = self.cat.get_entities(text).get("entities", {}).values()
-        return tuple(sorted({entity["cui"] for entity in found if allowed & set(entity["type_ids"])}))
+    def keep(self, references: Sequence[str]) -> None:
+        """Find the references' concepts, or read what another process found."""
+        texts = [encodable(text) for text in references]
+        if not self._known.keys() >= set(texts):
+            kept = self._kept.get(texts, self._write)
+            self._known.update(files.read_json(kept / CONCEPTS))
 
-    def score(self, candidates: Sequence[str], references: Sequence[str], *, semantic_types: str) -> list[float]:
-        """One F1 in [0, 1] per caption, on the raw captions."""
-        found = [self.concepts(texts, semantic_types=semantic_types) for texts in (candidates, references)]
-        return [f1(a, b) for a, b in zip(*found, strict=True)]
+    def _write(self, texts: list[str], folder: Path) -> None:
+        self._find(texts)
+        files.write_json(folder / CONCEPTS, {text: self._known[text] for text in texts})
+
+    def _find(self, texts: Sequence[str]) -> None:
+        """Look at each text once in this object's life."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        processes = min(self.processes, len(new) // TEXTS_PER_PROCESS)
+        if processes > 1:
+            # Spawned: a fork of a process with torch's threads may stand still.
+            with ProcessPoolExecutor(processes, get_context("spawn"), _start, (self.pack,)) as pool:
+                self._known.update(zip(new, pool.map(_tag, new, chunksize=CHUNK), strict=True))
+        else:
+            self._known.update({text: tag(self.cat, text) for text in new})
+
+
+def open_pack(pack: Path) -> Any:
+    """MedCAT's CAT of a pack."""
+    logging.getLogger("medcat").setLevel(logging.ERROR)
+    from medcat.cat import CAT
+
+    return CAT.load_model_pack(str(pack))
+
+
+def tag(cat: Any, text: str) -> Concepts:
+    """The concepts that MedCAT finds in a text, sorted."""
+    # Of an empty text MedCAT answers {} without the key.
+    found = set(cat.get_entities(text, only_cui=True).get("entities", {}).values())
+    return {cui: sorted(cat.cdb.cui2info[cui]["type_ids"]) for cui in sorted(found)}
+
+
+_OPENED: dict[str, Any] = {}
+
+
+def _start(pack: Path) -> None:
+    _OPENED["cat"] = open_pack(pack)
+
+
+def _tag(text: str) -> Concepts:
+    return tag(_OPENED["cat"], text)

@@ -12,14 +12,12 @@ POSITION_STD = 0.5
 # What an attention or an MLP adds to the stream of hidden states starts this much smaller, so that the tokens and
 # patches themselves are not drowned (the idea of GPT-2's 1 / sqrt(2 * layers), Radford et al. 2019).
 RESIDUAL_SHARE = 0.3
-RESIDUAL = re.compile(
-    r"\.(o_proj|out_proj|output_proj|self_attn\.dense|attn\.proj|down_proj|mlp\.fc2|layers\.\d+\.fc2|c_proj)$"
-)
+RESIDUAL = re.compile(r"\.(o_proj|out_proj|self_attn\.dense|attn\.proj|down_proj|mlp\.fc2|layers\.\d+\.fc2|c_proj)$")
 
 
 def draw_weights(model: PreTrainedModel) -> None:
     """Redraw weights for small widths: linear and convolution weights with fan_in ** -0.5, those that write to the
-    stream of hidden states smaller; embeddings with width ** -0.5, image positions with 0.5.
+    stream of hidden states smaller; embeddings and a resampler's latents with width ** -0.5, image positions with 0.5.
 
     The published classes draw all with 0.02, fit for widths of thousands. At widths of a hundred signals fade
     from layer to layer, positions drown beside the patches, and a short training never looks at the picture.
@@ -40,3 +38,6 @@ def draw_weights(model: PreTrainedModel) -> None:
     for name, parameter in model.named_parameters():
         if "position_embedding" in name:
             nn.init.normal_(parameter, std=POSITION_STD)
+        elif name.endswith("perceiver_resampler.latents"):
+            # Larger ones drown what the resampler reads of the picture.
+            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)

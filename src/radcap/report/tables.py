@@ -52,15 +52,21 @@ def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def controls(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table: each metric before fine-tuning (base), with the captions of other images (shuffled), after."""
+    """A Markdown table: three rows a model, before fine-tuning, with the captions of other images, and after."""
     shown = _measured(results.values())
-    states = [state for state in CONTROLS if any(state in figures for figures in results.values())]
-    header = ["Model", *(f"{COLUMNS[name]} {state}" for name in shown for state in (*states, "tuned"))]
     rows = [
-        [key, *(_figure(part.get(name)) for name in shown for part in (*(figures.get(s, {}) for s in states), figures))]
+        [key, state, *(_figure(part.get(name)) for name in shown)]
         for key, figures in results.items()
+        for state, part in (*((name, figures.get(name)) for name in CONTROLS), ("tuned", figures))
+        if part
     ]
-    return markdown(header, rows)
+    return markdown(["Model", "Captions", *(COLUMNS[name] for name in shown)], rows, words=2)
+
+
+def unscored(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each metric that some model lacks, with the reason."""
+    reasons = {name: why for figures in results.values() for name, why in figures.get("missing", {}).items()}
+    return [f"{COLUMNS[name]} was not scored: {why}." for name, why in reasons.items()]
 
 
 def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -87,6 +93,7 @@ def summary(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str
         comparison(settings, results).rstrip(),
         "",
         note,
+        *unscored(results),
         "",
         "## Controls",
         "",

@@ -39,11 +39,11 @@ class MedImageInsight(nn.Module):
 
         One image at a time: an embedding that is kept must not carry the rounding of its batch's shape.
         """
-        pixels = normalised(image, self.settings["image_encoder"])[None].to(self.device)
+        pixels = normalised(image, self.settings["image_encoder"])[None].to(self.image_projection)
         # On a GPU convolutions would round to ten bits otherwise.
         with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
             features = self.image_encoder(pixels)
-        return normalize(features @ self.image_projection, dim=-1)[0].cpu()
+        return normalize((features @ self.image_projection).float(), dim=-1)[0].cpu()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[tuple[int, ...]], *, batch_size: int) -> torch.Tensor:
@@ -58,7 +58,7 @@ class MedImageInsight(nn.Module):
             ids = nn.utils.rnn.pad_sequence([torch.tensor(texts[index]) for index in batch], batch_first=True)
             lengths = torch.tensor([len(texts[index]) for index in batch])
             features = self.lang_encoder(ids.to(self.device), lengths.to(self.device))
-            found[batch] = normalize(features @ self.lang_projection, dim=-1).cpu()
+            found[batch] = normalize((features @ self.lang_projection).float(), dim=-1).cpu()
         return found
 
 

@@ -116,6 +116,14 @@ def noise(rng: np.random.Generator) -> str:
     return " ".join(mixed[number] for number in rng.permutation(len(mixed))[: len(words[0])])
 
 
+def dressed(case: Case, rng: np.random.Generator) -> Case:
+    """The case with a look and a size as its examination and its finding may have them."""
+    looks = [look for study in STUDIES if study.modality == case.modality for look in study.looks]
+    sizes = [f for s in STUDIES for f in s.findings if s.anatomy == case.anatomy and f.name == case.finding and f.sizes]
+    size = _size(sizes[0], case.side, rng) if sizes else None
+    return replace(case, look=looks[rng.integers(len(looks))], size_mm=size)
+
+
 WRONG = {"wrong side": wrong_side, "wrong finding": wrong_finding, "wrong modality": wrong_modality}
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from radcap.data.phantoms.atlas import SHARES, STUDIES
 from radcap.data.phantoms.case import Case, concepts
 from radcap.data.phantoms.wording import tag
-from radcap.metrics.pairs import (
+from radcap.metrics.miniatures.pairs import (
     KINDS,
     LABELS,
     LEVELS,
     TARGETS,
+    dressed,
     make_pair,
     make_pairs,
     wrong_facts,
@@ -98,6 +99,17 @@ def test_every_other_fact_comes_up() -> None:
     chest = {f.name for s in STUDIES if s.anatomy == "chest" for f in s.findings}
     assert {wrong_finding(NODULE, rng).finding for _ in range(200)} == chest - {"nodule"}
     assert {wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
+
+
+def test_a_case_is_dressed_in_looks_and_sizes_that_exist() -> None:
+    rng = np.random.default_rng(0)
+    bare = replace(NODULE, look=None, size_mm=None)
+    found = [dressed(bare, rng) for _ in range(100)]
+    assert {case.look for case in found} == {"contrast", "plain", None}
+    assert {case.size_mm for case in found} == {20, 25, 30, 35, 40, 45}
+    assert {replace(case, look=None, size_mm=None) for case in found} == {bare}
+    assert {dressed(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
+    assert {dressed(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
 
 
 def test_a_finding_without_side_has_no_wrong_one() -> None:

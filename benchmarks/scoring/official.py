@@ -1,0 +1,114 @@
+"""The official evaluators' way, written from its description: one caption at a time, nothing kept between captions."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from radcap import files
+from radcap.metrics.text import preprocess
+from radcap.metrics.umls_f1 import f1
+from scoring.checkpoints import DEBERTA_LAYER
+from scoring.concepts import PACK, SEMANTIC_TYPES
+
+ROUGE_TYPES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+# (candidate, reference, image) -> score
+ScoreOne = Callable[[str, str, bytes], float]
+
+
+def rouge1(_: Path, __: Sequence[str]) -> ScoreOne:
+    """All four types, of which one is kept; through `evaluate` where it is installed, as the official code does."""
+    if importlib.util.find_spec("evaluate"):
+        from scoring.rouge_by_evaluate import Rouge
+
+        metric = Rouge()
+        return lambda candidate, reference, _: metric.compute(
+            predictions=[preprocess(candidate)], references=[preprocess(reference)]
+        )["rouge1"]
+    from rouge_score.rouge_scorer import RougeScorer
+
+    def score(candidate: str, reference: str, _: bytes) -> float:
+        scorer = RougeScorer(ROUGE_TYPES, use_stemmer=False)
+        return float(scorer.score(preprocess(reference), preprocess(candidate))["rouge1"].fmeasure)
+
+    return score
+
+
+def bertscore(checkpoint: Path, references: Sequence[str]) -> ScoreOne:
+    """The bert-score package, idf over all references made beforehand; F1."""
+    from bert_score import BERTScorer
+
+    scorer = BERTScorer(
+        model_type=str(checkpoint),
+        num_layers=DEBERTA_LAYER,
+        idf=True,
+        idf_sents=[preprocess(reference) for reference in references],
+        nthreads=0,
+        device="cpu",
+    )
+
+    def score(candidate: str, reference: str, _: bytes) -> float:
+        cand, ref = preprocess(candidate).strip(), preprocess(reference).strip()
+        # Where the package crashes.
+        return float(scorer.score([cand], [ref])[2][0]) if cand and ref else 0.0
+
+    return score
+
+
+def bleurt(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
+    """Each pair alone through the plain network with eager attention."""
+    from scoring.official_networks import Bleurt
+
+    network = Bleurt(checkpoint)
+    return lambda candidate, reference, _: network.score(preprocess(candidate), preprocess(reference))
+
+
+def alignscore(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
+    """A caption's pairs of chunk and sentence as a batch, padded to 512, through all heads."""
+    from radcap.metrics.alignscore import chunks, split_sentences
+    from scoring.official_networks import Align
+
+    network = Align(checkpoint)
+
+    def score(candidate: str, reference: str, _: bytes) -> float:
+        # The reference crashes on an empty claim.
+        if not (claims := split_sentences(candidate)):
+            return 0.0
+        found = network.aligned(chunks(reference, split_sentences(reference)), claims)
+        return float(found.amax(0).mean())
+
+    return score
+
+
+def similarity(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
+    """The text side alone, padded to 77; image embeddings, 6.6 s each in the official way, are given beforehand."""
+    from scoring.official_networks import MedImageInsightText
+
+    network = MedImageInsightText(checkpoint)
+    return lambda candidate, _, image: network.score(candidate, image)
+
+
+def umls_f1(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
+    """MedCAT's full entities of both sides."""
+    from medcat.cat import CAT
+
+    cat = CAT.load_model_pack(str(checkpoint / PACK))
+    allowed = frozenset(files.read_json(SEMANTIC_TYPES)["official_tuis"])
+
+    def concepts(text: str) -> set[str]:
+        found: dict[str, Any] = cat.get_entities(text).get("entities", {})
+        return {entity["cui"] for entity in found.values() if allowed & set(entity["type_ids"])}
+
+    return lambda candidate, reference, _: f1(concepts(candidate), concepts(reference))
+
+
+OPENERS: dict[str, Callable[[Path, Sequence[str]], ScoreOne]] = {
+    "rouge1": rouge1,
+    "bertscore": bertscore,
+    "bleurt": bleurt,
+    "alignscore": alignscore,
+    "similarity": similarity,
+    "umls_f1": umls_f1,
+}

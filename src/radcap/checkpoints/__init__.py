@@ -1,0 +1,1 @@
+"""Published checkpoints: where they come from, whether they are there, fetching them, and the doctor."""
