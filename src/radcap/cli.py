@@ -33,6 +33,17 @@ def main(arguments: list[str] | None = None) -> None:
     sheet.add_argument("--count", type=_positive, default=40, metavar="N", help="pictures; default: %(default)s")
     sheet.set_defaults(run=_sheet)
 
+    caption = commands.add_parser(
+        "caption", help="caption any pictures (PNG, JPEG, DICOM, ...) with a fine-tuned model"
+    )
+    caption.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders of them")
+    caption.add_argument("--model", required=True, metavar="M", help="its key in params.yaml")
+    caption.add_argument("--strategy", metavar="S", help="make sure that the model was trained with this one")
+    caption.add_argument("--json", action="store_true", help="one JSON object a line")
+    caption.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    caption.add_argument("--batch-size", type=_positive, metavar="N", help="default: the profile's")
+    caption.set_defaults(run=_caption)
+
     export = commands.add_parser("export", help="write a fine-tuned model for use elsewhere")
     export.add_argument("model", metavar="MODEL", help="its key in params.yaml")
     export.add_argument("--merged", action="store_true", help="whole weights with the adapter merged in")
@@ -56,6 +67,22 @@ def main(arguments: list[str] | None = None) -> None:
     score.add_argument("--per-caption", type=Path, metavar="FILE", help="also write every caption's scores (Parquet)")
     score.add_argument("--json", action="store_true", help="means, protocol, checkpoints and versions as JSON")
     score.set_defaults(run=_score)
+
+    submission = commands.add_parser(
+        "submission",
+        help="write or check an ImageCLEF caption submission file",
+        usage="radcap submission MODEL [--variant V] [--out FILE]\n"
+        "       radcap submission --check FILE [--references CSV]",
+    )
+    what = submission.add_mutually_exclusive_group(required=True)
+    what.add_argument("model", nargs="?", metavar="MODEL", help="write its captions of the test split")
+    what.add_argument("--check", type=Path, metavar="FILE", help="tell every fault of this file, anyone's")
+    submission.add_argument("--variant", metavar="V", help="with MODEL: which of its captions; default: plain")
+    submission.add_argument("--out", type=Path, metavar="FILE", help="with MODEL; default: submissions/MODEL.csv")
+    submission.add_argument(
+        "--references", type=Path, metavar="CSV", help="with --check: header ID,Caption; default: the test split"
+    )
+    submission.set_defaults(run=_submission)
 
     fetch = commands.add_parser("fetch", help="download what a profile needs, where the hub is reachable")
     fetch.add_argument("what", choices=["scorers"], help="the metrics' public checkpoints, to where the profile wants")
@@ -111,6 +138,27 @@ def _sheet(options: argparse.Namespace) -> None:
     print(f"{count} of {len(rows)} rows of {options.split} in {options.out}")
 
 
+def _caption(options: argparse.Namespace) -> None:
+    from radcap import files, settings
+    from radcap.any_image import captions, pictures
+
+    if options.out and options.out.is_dir():
+        raise UserError(f"{options.out} is a folder; --out wants a file")
+    params = settings.load()
+    variant = captions.trained_variant(params, options.model, strategy=options.strategy)
+    paths = pictures.find(options.images)
+    found = captions.caption(params, options.model, paths, variant=variant, batch_size=options.batch_size)
+    for line in found.notes(limit=params.generate.max_new_tokens):
+        print(f"radcap: {line}", file=sys.stderr)
+    text = found.json_lines(options.model) if options.json else found.text()
+    if options.out:
+        files.write_text(options.out, text)
+        print(f"{len(found.captions)} captions in {options.out}")
+    else:
+        print(text, end="")
+    sys.exit(1 if found.refused else 0)
+
+
 def _export(options: argparse.Namespace) -> None:
     from radcap import settings
     from radcap.export import export
@@ -163,6 +211,60 @@ def _score(options: argparse.Namespace) -> None:
         print(f"{name:<12}{shown:>8}" + (f"  {evaluator.missing[name]}" if name in evaluator.missing else ""))
     for line in measured.remarks():
         print(line)
+
+
+def _submission(options: argparse.Namespace) -> None:
+    if options.check is None:
+        _write_submission(options)
+    else:
+        _check_submission(options)
+
+
+def _write_submission(options: argparse.Namespace) -> None:
+    from radcap import settings, submission
+
+    if options.references:
+        raise UserError("--references goes with --check, not with MODEL")
+    settings.load().model(options.model)
+    ids, remark = _test_ids()
+    variant = options.variant or "plain"
+    made = submission.generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
+    out = options.out or Path("submissions") / f"{options.model}.csv"
+    changed = submission.write(out, ids, [caption.caption for caption in made])
+    empty = sum(not caption.caption for caption in made)
+    cut = sum(caption.finish == "length" for caption in made)
+    print(f"{options.model}: {len(made)} captions ({variant}) in {out}")
+    print(f"changed by the rules: {changed}, empty: {empty}, cut at max_new_tokens: {cut}{remark}")
+
+
+def _check_submission(options: argparse.Namespace) -> None:
+    from radcap import submission
+    from radcap.metrics.pairing import read_captions
+
+    if options.variant or options.out:
+        raise UserError("--variant and --out go with MODEL, not with --check")
+    ids, remark = (list(read_captions(options.references)), "") if options.references else _test_ids()
+    if not ids:
+        raise UserError(f"{options.references} holds no caption")
+    faults = submission.check(options.check, ids)
+    if not faults:
+        print(f"{options.check}: {len(ids)} captions, no fault{remark}")
+        return
+    print(f"{options.check}: {len(faults)} fault{'s' if len(faults) > 1 else ''}")
+    print("\n".join(faults[:20]) + (f"\n... and {len(faults) - 20} more" if len(faults) > 20 else "") + remark)
+    sys.exit(1)
+
+
+def _test_ids() -> tuple[list[str], str]:
+    """The test split's ids, and a line on the rows of its source that are not among them."""
+    from radcap import files
+    from radcap.data import store
+
+    ids = list(store.read(layout.split("test"))["id"])
+    report = Path("data/report.json")
+    refused = files.read_json(report)["splits"]["test"]["quarantined"] if report.exists() else {}
+    lost = sum(refused.values())
+    return ids, f"\nthe test split lacks {lost} of its source's rows, see data/quarantine.csv" if lost else ""
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -28,6 +28,18 @@ def test_concepts_are_sorted_filtered_and_the_same_in_several_processes(pack: Pa
     assert {name: two.concepts(TEXTS, semantic_types=name) for name in umls_f1.LISTS} == found
 
 
+def test_an_endless_word_takes_no_memory_and_hides_nothing(pack: Path) -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tagger = ConceptTagger(pack)
+    plain, long = tagger.concepts(
+        ["MRI of the brain", f"MRI of the {'x' * 20_000} brain"], semantic_types="official127"
+    )
+    assert plain == long != ()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+
+
 def test_f1_is_of_the_lists_concepts(pack: Path) -> None:
     scores = ConceptTagger(pack).score(
         [TEXTS[0], "", "MRI", TEXTS[4]], [TEXTS[0], "", "X-ray", "MRI"], semantic_types="official127"

@@ -63,6 +63,8 @@ class Evaluator:
                 self.missing[name] = reason
             else:
                 options = {"dtype": self.record.get("dtype", "float32"), "processes": processes}
+                if name != "umls_f1":
+                    _quieten()
                 kept = cache / f"{name}-{self._digest(block)}" if cache else None
                 self.scorers[name] = OPENERS[name](place(folder, block["checkpoint"]), block, options, kept)
 
@@ -91,6 +93,14 @@ class Evaluator:
         """Of all that a kept value depends on."""
         defining = {**block, "dtype": self.record.get("dtype"), "packages": versions(*PACKAGES)}
         return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _quieten() -> None:
+    """transformers shows a bar for every file of weights, and warns of texts that the scorers then cut and count."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def _rouge1() -> Opened:

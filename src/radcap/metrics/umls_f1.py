@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -22,6 +23,8 @@ LISTS = {"medcon66": "medcon_tuis", "official127": "official_tuis"}
 # More processes each open the pack first, which fewer texts do not pay for.
 TEXTS_PER_PROCESS = 2500
 CHUNK = 50
+# MedCAT's spelling checker takes memory by the square of a word's length: 20 GB for one of 20,000 letters.
+ENDLESS = re.compile(r"\w{501,}")
 CONCEPTS = "concepts.json"
 # {CUI: its semantic types (TUIs)}
 Concepts = dict[str, list[str]]
@@ -93,9 +96,9 @@ def open_pack(pack: Path) -> Any:
 
 
 def tag(cat: Any, text: str) -> Concepts:
-    """The concepts that MedCAT finds in a text, sorted."""
+    """The concepts that MedCAT finds in a text, sorted. Words of more than 500 letters are passed over."""
     # Of an empty text MedCAT answers {} without the key.
-    found = set(cat.get_entities(text, only_cui=True).get("entities", {}).values())
+    found = set(cat.get_entities(ENDLESS.sub(" ", text), only_cui=True).get("entities", {}).values())
     return {cui: sorted(cat.cdb.cui2info[cui]["type_ids"]) for cui in sorted(found)}
 
 

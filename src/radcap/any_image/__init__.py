@@ -1,0 +1,1 @@
+"""Captions for anyone's pictures: PNG, JPEG, DICOM and the like, from files and folders."""

@@ -1,0 +1,139 @@
+"""A fine-tuned model's captions of any pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from radcap import files, layout
+from radcap.any_image import pictures
+from radcap.data.images import BadImage
+from radcap.errors import UserError
+from radcap.models.base import RECORD
+from radcap.progress import track
+from radcap.settings import Settings, StrategyName
+
+if TYPE_CHECKING:
+    from radcap.caption.lines import Caption
+    from radcap.data.store import Row
+
+
+RESEARCH_ONLY = "for research only: these captions are no diagnosis and must not guide anyone's care"
+
+
+@dataclass
+class Captioned:
+    """Captions in the pictures' order, and (path, words) of pictures that could not be used or need a remark."""
+
+    captions: list[Caption] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+
+    def notes(self, *, limit: int) -> Iterator[str]:
+        """What a reader of the captions must know, a line each; `limit` is the most tokens a caption may have."""
+        yield from (f"{path}: {remark}" for path, remark in self.remarks)
+        yield from (f"{path}: left out, {reason}" for path, reason in self.refused)
+        if self.refused:
+            yield f"{len(self.refused)} of {len(self.refused) + len(self.captions)} pictures left out"
+        cut = sum(caption.finish == "length" for caption in self.captions)
+        if cut:
+            yield f"{cut} of {len(self.captions)} captions cut at {limit} tokens"
+        if self.captions:
+            yield RESEARCH_ONLY
+
+    def text(self) -> str:
+        """A line `path: caption` each."""
+        return "".join(f"{caption.id}: {caption.caption}\n" for caption in self.captions)
+
+    def json_lines(self, model: str) -> str:
+        """A JSON object a line: path, model, variant (how the model was trained), caption, tokens, finish."""
+        told = [
+            {"path": c.id, "model": model} | {k: v for k, v in asdict(c).items() if k != "id"} for c in self.captions
+        ]
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told)
+
+
+def trained_variant(params: Settings, key: str, *, strategy: str | None = None) -> str:
+    """How the model that lies in models/KEY was trained. UserError: there is none, or it is another than asked for."""
+    params.model(key)
+    audit = layout.tuned(key) / "audit.json"
+    if not audit.exists() or not (layout.base(key) / RECORD).exists():
+        missing = layout.base(key) / RECORD if audit.exists() else audit
+        raise UserError(f"{missing} not found; `dvc repro finetune@{key}` makes the fine-tuned model")
+    variant = str(files.read_json(audit)["variant"])
+    if strategy in (None, variant):
+        return variant
+    if strategy not in get_args(StrategyName):
+        raise UserError(f"unknown strategy {strategy!r}; allowed: {', '.join(get_args(StrategyName))}")
+    if params.model(key).tuning == "full":
+        raise UserError(f"{key} trains in full, without adapters; leave out the strategy {strategy!r}")
+    raise UserError(
+        f"{layout.tuned(key)} is trained with strategy {variant!r}, not {strategy!r}; "
+        f"`dvc exp run -S lora.strategy={strategy} finetune@{key}` trains that one in its place"
+    )
+
+
+def caption(
+    params: Settings, key: str, paths: Sequence[str], *, variant: str, batch_size: int | None = None
+) -> Captioned:
+    """Caption the pictures as stage generate does, with ids that are their paths.
+
+    They are written to a temporary split first: memory does not grow with their number.
+    UserError where the only picture cannot be used; of several the others are captioned.
+    """
+    from radcap.data import store
+
+    result = Captioned()
+    with tempfile.TemporaryDirectory(prefix="radcap") as folder:
+        split = Path(folder) / "pictures.arrow"
+        usable = store.write(split, _rows(paths, result))
+        if len(paths) == 1 and result.refused:
+            raise UserError(": ".join(result.refused[0]))
+        if usable:
+            result.captions = _generate(params, key, split, variant=variant, batch_size=batch_size)
+    return result
+
+
+def _rows(paths: Sequence[str], result: Captioned) -> Iterator[Row]:
+    from radcap.data.store import Row
+
+    for path in track(paths, total=len(paths), label="read"):
+        # Names of files need not be Unicode; what is written must be.
+        id_ = path.encode("utf-8", "backslashreplace").decode("utf-8")
+        try:
+            read = pictures.read(path)
+        except BadImage as error:
+            result.refused.append((id_, str(error)))
+            continue
+        result.remarks += [(id_, remark) for remark in read.remarks]
+        digest = hashlib.sha256(read.image).hexdigest()
+        size = {"width": read.width, "height": read.height}
+        yield Row(id=id_, image=read.image, caption="", raw_caption="", cuis=(), sha256=digest, **size)
+
+
+def _generate(params: Settings, key: str, split: Path, *, variant: str, batch_size: int | None) -> list[Caption]:
+    from transformers.utils import logging
+
+    from radcap import seeds
+    from radcap.adapt.saved import load_tuned
+    from radcap.caption.generate import captions
+    from radcap.data import store
+    from radcap.models.inputs import fill
+
+    # A bar for every file of weights
+    logging.disable_progress_bar()
+    profile = params.active
+    seeds.fix(params.seed, "generate", key, threads=profile.threads)
+    prompt = fill(params.model(key).template, params.prompt.instruction)
+    options = params.generate.model_dump() | {"batch_size": batch_size or profile.generate.batch_size}
+    with warnings.catch_warnings():
+        # peft asks transformers for what that has renamed.
+        warnings.simplefilter("ignore", FutureWarning)
+        tuned = load_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
+    return captions(tuned, store.read(split), prompt, variant=variant, **options)
