@@ -131,7 +131,7 @@ def _umls_f1(checkpoint: Path, _: dict[str, Any], options: dict[str, Any], cache
     tagger = ConceptTagger(checkpoint, processes=options["processes"], cache=cache)
 
     def measure(found: Measured, _: Images) -> None:
-        tagger.keep(found.references)
+        tagger.keep(found.references, found.candidates)
         for name in LISTS:
             sides = [tagger.concepts(texts, semantic_types=name) for texts in (found.candidates, found.references)]
             found.values[f"umls_f1_{name}"] = [f1(cand, ref) for cand, ref in zip(*sides, strict=True)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ os.environ.setdefault("MEDCAT_DISABLE_VERSION_CHECK", "True")
 
 SEMANTIC_TYPES = Path("reference/semantic_types.json")
 LISTS = {"medcon66": "medcon_tuis", "official127": "official_tuis"}
-# More processes each open the pack first, which fewer texts do not pay for.
-TEXTS_PER_PROCESS = 2500
-CHUNK = 50
+# Fewer texts are looked at sooner than processes are made.
+TEXTS_PER_PROCESS = 100
+CHUNK = 25
 # MedCAT's spelling checker takes memory by the square of a word's length: 20 GB for one of 20,000 letters.
 ENDLESS = re.compile(r"\w{501,}")
 CONCEPTS = "concepts.json"
@@ -39,11 +39,12 @@ def f1(candidate: Collection[str], reference: Collection[str]) -> float:
 class ConceptTagger:
     """Finds UMLS concepts with a MedCAT model pack (a .zip or its folder), in up to `processes` processes.
 
+    The processes are forks, which share the pack's memory; elsewhere than on Linux there is but one.
     `cache`: a folder of this pack alone that keeps the references' concepts for other processes.
     """
 
     def __init__(self, pack: Path, *, processes: int = 1, cache: Path | None = None) -> None:
-        self.pack, self.processes = pack, processes
+        self.processes = processes if sys.platform == "linux" else 1
         self.cat = open_pack(pack)
         # MedCAT's own hash of concepts and configuration: the pack's identity, whenever it was saved.
         self.hash = str(self.cat.config.meta.hash)
@@ -53,7 +54,7 @@ class ConceptTagger:
 
     def score(self, candidates: Sequence[str], references: Sequence[str], *, semantic_types: str) -> list[float]:
         """One F1 in [0, 1] per caption, on the raw captions, of the semantic types in a list of LISTS."""
-        self.keep(references)
+        self.keep(references, candidates)
         both = [self.concepts(texts, semantic_types=semantic_types) for texts in (candidates, references)]
         return [f1(cand, ref) for cand, ref in zip(*both, strict=True)]
 
@@ -64,25 +65,26 @@ class ConceptTagger:
         self._find(texts)
         return [tuple(cui for cui, types in self._known[text].items() if allowed.intersection(types)) for text in texts]
 
-    def keep(self, references: Sequence[str]) -> None:
-        """Find the references' concepts, or read what another process found."""
-        texts = [encodable(text) for text in references]
-        if not self._known.keys() >= set(texts):
-            kept = self._kept.get(texts, self._write)
-            self._known.update(files.read_json(kept / CONCEPTS))
+    def keep(self, references: Sequence[str], candidates: Sequence[str] = ()) -> None:
+        """Find the references' concepts, or read what another process found; the candidates' along with them."""
+        texts, beside = ([encodable(text) for text in side] for side in (references, candidates))
 
-    def _write(self, texts: list[str], folder: Path) -> None:
-        self._find(texts)
-        files.write_json(folder / CONCEPTS, {text: self._known[text] for text in texts})
+        def write(unique: list[str], folder: Path) -> None:
+            self._find([*unique, *beside])
+            files.write_json(folder / CONCEPTS, {text: self._known[text] for text in unique})
+
+        if not self._known.keys() >= set(texts):
+            self._known.update(files.read_json(self._kept.get(texts, write) / CONCEPTS))
+        self._find(beside)
 
     def _find(self, texts: Sequence[str]) -> None:
         """Look at each text once in this object's life."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         processes = min(self.processes, len(new) // TEXTS_PER_PROCESS)
         if processes > 1:
-            # Spawned: a fork of a process with torch's threads may stand still.
-            with ProcessPoolExecutor(processes, get_context("spawn"), _start, (self.pack,)) as pool:
-                self._known.update(zip(new, pool.map(_tag, new, chunksize=CHUNK), strict=True))
+            _OPENED["cat"] = self.cat
+            with get_context("fork").Pool(processes, _start) as pool:
+                self._known.update(zip(new, pool.imap(_tag, new, chunksize=CHUNK), strict=True))
         else:
             self._known.update({text: tag(self.cat, text) for text in new})
 
@@ -105,8 +107,11 @@ def tag(cat: Any, text: str) -> Concepts:
 _OPENED: dict[str, Any] = {}
 
 
-def _start(pack: Path) -> None:
-    _OPENED["cat"] = open_pack(pack)
+def _start() -> None:
+    """A fork has none of torch's threads, and would wait for them."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _tag(text: str) -> Concepts:
