@@ -45,7 +45,11 @@ def scorers(params: Settings, *, profile: str, yes: bool) -> bool:
         print("nothing fetched")
         return False
     _fetch_all(plans, recorded, punkt if archive else None)
-    print(f"fetched {remote.shown(total)}; {RECORD} holds commits and hashes" if total else "nothing to fetch")
+    print(
+        f"fetched {remote.shown(total)}; {RECORD} holds commits and hashes; `dvc repro -f scorers` takes them up"
+        if total
+        else "nothing to fetch"
+    )
     return True
 
 
