@@ -96,6 +96,9 @@ def test_concepts_of_both_lists_are_in_the_table(scorers: Path, tmp_path: Path) 
     rows = pq.read_table(tmp_path / "a.parquet").to_pydict()
     assert rows["candidate_cuis/official127"][2] == rows["reference_cuis/official127"][2] != []
     assert rows["candidate_cuis/medcon66"][1] == []
+    nothing = {name: [[]] if "cuis" in name else values[:1] for name, values in columns.items()}
+    write_per_caption(tmp_path / "b.parquet", nothing)
+    assert pq.read_schema(tmp_path / "b.parquet") == pq.read_schema(tmp_path / "a.parquet")
     assert (rows["as-described/umls_f1"][2], rows["as-described/umls_f1"][3]) == (1.0, 0.0)
 
 

@@ -29,10 +29,12 @@ def write_per_caption(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # A metric that was not scored is a column of numbers, too, in every file.
-    arrays = {
-        name: pa.array(list(values), pa.float64() if "/" in name and "cuis" not in name else None)
-        for name, values in columns.items()
-    }
+    def kind(name: str) -> Any:
+        """Said, not inferred: a column in which nothing was scored or found has the same type in every file."""
+        if "cuis/" in name:
+            return pa.list_(pa.string())
+        return pa.float64() if "/" in name else None
+
+    arrays = {name: pa.array(list(values), kind(name)) for name, values in columns.items()}
     with files.whole_file(path) as beside:
         pq.write_table(pa.table(arrays), beside)
