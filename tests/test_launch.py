@@ -5,6 +5,7 @@ import pytest
 from radcap.launch import STAGES, Queue, chains
 from tests.models_for_tests import KEYS, PARAMS
 
+AWAITED = [["scorers"], ["modality"]]
 CHAIN = {key: [f"{stage}@{key}" for stage in STAGES] for key in KEYS}
 
 
@@ -13,8 +14,9 @@ CHAIN = {key: [f"{stage}@{key}" for stage in STAGES] for key in KEYS}
     [
         (set(), []),
         ({"aggregate"}, []),
-        ({"prepare"}, [["scorers"], *CHAIN.values()]),
-        ({"scorers"}, [["scorers"], *CHAIN.values()]),
+        ({"prepare"}, [*AWAITED, *CHAIN.values()]),
+        ({"scorers"}, [*AWAITED, *CHAIN.values()]),
+        ({"modality"}, [*AWAITED, *CHAIN.values()]),
         ({"score@smolvlm_500m"}, [CHAIN["smolvlm_500m"]]),
         ({"base@vision_gpt2", "aggregate"}, [CHAIN["vision_gpt2"]]),
     ],
@@ -23,24 +25,40 @@ def test_lanes(changed: set[str], lanes: list[list[str]]) -> None:
     assert chains(PARAMS, changed) == lanes
 
 
-def test_stages_are_taken_once_in_their_chains_order_and_scores_after_the_scorers() -> None:
-    queue = Queue([["scorers"], ["base@a", "score@a"], ["base@b", "score@b"]])
+@pytest.mark.parametrize(("stage", "awaited"), [("score", "scorers"), ("generate", "modality")])
+def test_stages_are_taken_once_in_their_chains_order_and_after_what_they_wait_for(stage: str, awaited: str) -> None:
+    queue = Queue([[awaited], ["base@a", f"{stage}@a"], ["base@b", f"{stage}@b"]])
     assert [queue.take() for _ in range(4)] == [
-        ("scorers", "scorers"),
+        (awaited, awaited),
         ("base@a", "base@a"),
         ("base@b", "base@b"),
         None,
     ]
     queue.done("base@a")
     assert queue.take() is None
-    queue.done("scorers")
-    assert queue.take() == ("base@a", "score@a")
+    queue.done(awaited)
+    assert queue.take() == ("base@a", f"{stage}@a")
     queue.done("base@b")
     queue.done("base@a")
-    assert queue.take() == ("base@b", "score@b")
+    assert queue.take() == ("base@b", f"{stage}@b")
     assert queue.take() is None
     queue.done("base@b")
     assert not queue.left
+
+
+def test_what_is_waited_for_comes_first_and_holds_up_just_its_own_stages() -> None:
+    queue = Queue([["scorers"], ["modality"], ["base@a", "generate@a"], ["finetune@b", "score@b"]])
+    assert [queue.take() for _ in range(4)] == [
+        (name, name) for name in ("scorers", "modality", "base@a", "finetune@b")
+    ]
+    queue.done("base@a")
+    queue.done("finetune@b")
+    assert queue.take() is None
+    queue.done("modality")
+    assert queue.take() == ("base@a", "generate@a")
+    assert queue.take() is None
+    queue.done("scorers")
+    assert queue.take() == ("finetune@b", "score@b")
 
 
 def test_the_chain_with_most_left_goes_on_first() -> None:

@@ -14,18 +14,20 @@ from radcap.settings import Settings
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 STAGES = ("base", "finetune", "generate", "score")
+# What runs once, before every model's stage of that name. The longest comes first.
+AWAITED = {"score": "scorers", "generate": "modality"}
 
 
 def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
-    """Stages to offer to DVC, one chain per model that a change reaches in its order, scorers before all."""
-    everything = not changed.isdisjoint({"prepare", "scorers"})
+    """Stages to offer to DVC, one chain per model that a change reaches in its order, what they wait for first."""
+    everything = not changed.isdisjoint({"prepare", *AWAITED.values()})
     lanes = [[f"{stage}@{key}" for stage in STAGES] for key in settings.models]
     reached = [chain for chain in lanes if everything or changed.intersection(chain)]
-    return [["scorers"], *reached] if everything else reached
+    return [*([stage] for stage in AWAITED.values()), *reached] if everything else reached
 
 
 class Queue:
-    """Chains of stages for several workers: each stage once, in its chain's order, scores after the scorers."""
+    """Chains of stages for several workers: each stage once, in its chain's order, after what it waits for."""
 
     def __init__(self, stages: list[list[str]]) -> None:
         self.left = {chain[0]: list(chain) for chain in stages}
@@ -36,11 +38,11 @@ class Queue:
         free = [
             name
             for name, chain in self.left.items()
-            if name not in self.running and not (chain[0].startswith("score@") and "scorers" in self.left)
+            if name not in self.running and AWAITED.get(chain[0].partition("@")[0]) not in self.left
         ]
         if not free:
             return None
-        name = max(free, key=lambda name: (name == "scorers", len(self.left[name])))
+        name = max(free, key=lambda name: (name in AWAITED.values(), len(self.left[name])))
         self.running.add(name)
         return name, self.left[name][0]
 

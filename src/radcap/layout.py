@@ -8,6 +8,7 @@ SPLITS = ("train", "valid", "test")
 METRICS = Path("metrics")
 REPORTS = Path("reports")
 SCORERS = Path("models/scorers")
+MODALITY = Path("models/modality")
 
 
 def split(name: str) -> Path:
@@ -38,6 +39,16 @@ def metrics(model: str) -> Path:
 def score_cache() -> Path:
     """What scoring keeps of references and images, for every model, experiment and `radcap score`."""
     return main_workspace() / "checkpoints" / "score"
+
+
+def modalities(split: str) -> Path:
+    """The predicted modality of every image of valid or test."""
+    return Path("modality") / f"{split}.parquet"
+
+
+def confusion() -> Path:
+    """What `dvc plots` draws the modalities' confusion matrix from."""
+    return Path("plots/modality.csv")
 
 
 def main_workspace() -> Path:

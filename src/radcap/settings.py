@@ -19,6 +19,7 @@ StrategyName = Literal["published", "targeted", "extended", "hybrid"]
 ProtocolName = Literal["as-described", "imageclef-2025", "imageclef-2026"]
 FamilyName = Literal["llava", "idefics", "qwen_vl", "moondream", "smolvlm", "vision_gpt2", "cnn_transformer"]
 Schedule = Literal["cosine", "linear", "constant"]
+ModalityRule = Literal["other", "drop"]
 Component = Literal["vision", "connector", "embeddings", "language", "head"]
 
 Count = Annotated[int, Field(ge=0)]
@@ -116,6 +117,12 @@ class Scorers(Section):
     punkt: str = Field(min_length=1)
 
 
+class ProfileModality(Section):
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Rate
+
+
 class Profile(Section):
     threads: Positive
     concept_processes: Positive
@@ -126,6 +133,7 @@ class Profile(Section):
     lora: LoraRun
     full: Run
     loader: Loader
+    modality: ProfileModality
     generate: ProfileGenerate
     scorers: Scorers
 
@@ -205,6 +213,39 @@ class Score(Section):
     protocol: ProtocolName
 
 
+class Augmentation(Section):
+    """How far a training image may change at random: degrees, and shares of its side, its size, its contrast."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Fraction
+    zoom: Fraction
+    contrast: Fraction
+
+
+class ModalityMiniature(Section):
+    """Sizes of the small ResNet: the pixels of its input, its stem's channels, and each stage's channels and blocks."""
+
+    image_size: Annotated[int, Field(ge=33)]
+    embedding: Positive
+    widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(strict=False, min_length=1)
+    depths: tuple[Positive, ...] = Field(strict=False, min_length=1)
+
+
+class Modality(Section):
+    """The modality classifier. `none`, `several`: the rules for rows whose concepts name no modality, or more."""
+
+    none: ModalityRule
+    several: ModalityRule
+    checkpoint: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    balance: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Fraction
+    warmup: Fraction
+    schedule: Schedule
+    augmentation: Augmentation
+    miniature: ModalityMiniature
+
+
 class Miniature(Section):
     """Sizes of the small model. model_type and text_type are transformers' names of the published classes."""
 
@@ -260,6 +301,7 @@ class Settings(Section):
     prompt: Prompt
     generate: Generate
     score: Score
+    modality: Modality
     models: dict[str, Model]
 
     @property

@@ -21,6 +21,7 @@ SMALL: dict[str, Any] = {
     "pretrain": {"steps": 6, "batch_size": 8},
     "lora": {"epochs": 2, "batch_size": 8},
     "full": {"epochs": 2, "batch_size": 8},
+    "modality": {"epochs": 1, "batch_size": 16},
     "scorers": {"steps": {"similarity": 3, "bertscore": 5, "bleurt": 5, "alignscore": 5}},
 }
 

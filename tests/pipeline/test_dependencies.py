@@ -29,7 +29,7 @@ BY_NAME = {
         if path.stem != "__init__"
     },
 }
-STAGES = ("prepare", "base", "finetune", "generate", "scorers", "score", "aggregate")
+STAGES = ("prepare", "modality", "base", "finetune", "generate", "scorers", "score", "aggregate")
 
 
 def imported(path: Path, src: Path) -> set[Path]:

@@ -1,0 +1,134 @@
+"""Training of the classifier: AdamW on the cross-entropy, classes weighted by their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import get_scheduler
+
+from radcap.modality.augment import augment
+from radcap.modality.classes import CLASSES
+from radcap.modality.classifier import Classifier
+from radcap.modality.pixels import Pixels
+from radcap.progress import track
+from radcap.settings import Modality, ProfileModality
+
+# Names of settings -> names of transformers.
+SCHEDULES = {"constant": "constant_with_warmup"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that defines a training besides model and data. `autocast`: compute in bfloat16 on a GPU."""
+
+    rules: Modality
+    run: ProfileModality
+    counts: Mapping[str, int]
+    seed: int
+    workers: int = 0
+    autocast: bool = False
+
+
+def class_weights(counts: Mapping[str, int], balance: float) -> torch.Tensor:
+    """Each class's weight, n ** -balance for its n rows, scaled to a mean of 1 over all rows; 0 where n is 0.
+
+    balance 0: every row counts alike; 1: every class does.
+    """
+    rows = torch.tensor([float(counts[name]) for name in CLASSES])
+    raw = torch.where(rows > 0, rows.clamp(min=1) ** -balance, 0.0)
+    return raw * rows.sum() / (raw * rows).sum()
+
+
+def fit(classifier: Classifier, train: Pixels, valid: Pixels, recipe: Recipe) -> list[dict[str, float]]:
+    """Train in place; return the log, one row an epoch.
+
+    An epoch's last, smaller batch is left out: batch norms learn little from a few images, and nothing from one.
+    Raises FloatingPointError when the loss is no longer finite.
+    """
+    run, model = recipe.run, classifier.model
+    batches = _batches(train, recipe)
+    optimizer, schedule = _optimizer(model, recipe, steps=run.epochs * len(batches))
+    weights = class_weights(recipe.counts, recipe.rules.balance).to(classifier.device)
+    drawn = torch.Generator().manual_seed(recipe.seed)
+    log = []
+    for epoch in range(1, run.epochs + 1):
+        label = f"modality epoch {epoch}/{run.epochs}"
+        losses = []
+        model.train()
+        for pixels, classes in track(batches, total=len(batches), label=label):
+            changed = augment(pixels.to(classifier.device), recipe.rules.augmentation, drawn)
+            loss = _loss(classifier, changed, classes, weights, autocast=recipe.autocast)
+            torch.autograd.backward(loss)
+            rate = schedule.get_last_lr()[0]
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(loss.detach())
+        row = {"step": epoch * len(batches), "epoch": epoch, "loss": _mean(losses, label), "learning_rate": rate}
+        log.append(row | _validated(classifier, valid, recipe, label))
+        print(f"{label}: " + ", ".join(f"{name} {row:.4f}" for name, row in log[-1].items() if "loss" in name))
+    return log
+
+
+def _batches(train: Pixels, recipe: Recipe) -> Any:
+    return DataLoader(
+        train,
+        recipe.run.batch_size,
+        shuffle=True,
+        drop_last=len(train) > recipe.run.batch_size,
+        generator=torch.Generator().manual_seed(recipe.seed),
+        num_workers=recipe.workers,
+        persistent_workers=recipe.workers > 0,
+    )
+
+
+def _optimizer(model: Any, recipe: Recipe, *, steps: int) -> tuple[Any, Any]:
+    """AdamW that lets biases and batch norms be, and its schedule."""
+    rules = recipe.rules
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": rules.weight_decay},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.run.learning_rate)
+    name = SCHEDULES.get(rules.schedule, rules.schedule)
+    return optimizer, get_scheduler(name, optimizer, round(rules.warmup * steps), steps)
+
+
+def _loss(
+    classifier: Classifier, pixels: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor, *, autocast: bool
+) -> torch.Tensor:
+    kind = classifier.device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=autocast and kind == "cuda"):
+        logits = classifier.model(pixels).logits
+    return functional.cross_entropy(logits.float(), classes.to(classifier.device), weight=weights)
+
+
+@torch.inference_mode()
+def _validated(classifier: Classifier, valid: Pixels, recipe: Recipe, label: str) -> dict[str, float]:
+    """The plain mean loss over the validation rows; nothing where none has a class."""
+    if not len(valid):
+        return {}
+    classifier.model.eval()
+    alike = torch.ones(len(CLASSES), device=classifier.device)
+    total = 0.0
+    for pixels, classes in DataLoader(valid, recipe.run.batch_size, num_workers=recipe.workers):
+        loss = _loss(classifier, pixels.to(classifier.device), classes, alike, autocast=recipe.autocast)
+        total += loss.item() * len(classes)
+    return {"valid_loss": _finite(total / len(valid), label)}
+
+
+def _mean(losses: list[torch.Tensor], label: str) -> float:
+    return _finite(torch.stack(losses).mean().item(), label)
+
+
+def _finite(loss: float, label: str) -> float:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"{label}: loss is {loss}")
+    return round(loss, 8)

@@ -1,0 +1,49 @@
+"""Predictions for any images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from radcap import layout
+from radcap.modality import classifier
+from radcap.modality.classes import CLASSES
+from radcap.modality.classifier import Classifier
+from radcap.modality.pixels import Pixels
+from radcap.modality.results import Shares, best
+from radcap.progress import track
+
+# Decimals of a probability: beyond them it depends on the shape of the batch.
+PLACES = 5
+
+
+def open_classifier(folder: Path = layout.MODALITY) -> Classifier:
+    """The trained classifier, on the GPU where there is one. UserError: none was trained, or it is damaged."""
+    return classifier.trained(folder)
+
+
+def classify(opened: Classifier, images: Sequence[bytes], *, batch_size: int) -> list[tuple[str, float]]:
+    """(class, its probability) of each image, given as its file's bytes. BadImage as in data.images.open_rgb."""
+    return best(probabilities(opened, images, batch_size=batch_size))
+
+
+@torch.inference_mode()
+def probabilities(
+    opened: Classifier, images: Sequence[bytes], *, batch_size: int, workers: int = 0, label: str = "modality"
+) -> Shares:
+    """(n, classes) probabilities in the order of CLASSES, rounded. `images` are read as they are asked for."""
+    items = Pixels(opened.processor, images, [(row, 0) for row in range(len(images))], cache=False)
+    batches = DataLoader(items, batch_size, num_workers=workers)
+    found = [np.empty((0, len(CLASSES)))]
+    opened.model.eval()
+    # On a GPU convolutions would round to ten bits otherwise.
+    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        for pixels, _ in track(batches, total=len(batches), label=label):
+            logits = opened.model(pixels.to(opened.device)).logits
+            found.append(logits.double().softmax(-1).cpu().numpy())
+    shares: Shares = np.concatenate(found).round(PLACES)
+    return shares

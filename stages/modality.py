@@ -1,0 +1,62 @@
+"""modality: splits -> models/modality, modality/{valid,test}.parquet, metrics/modality.json, plots/modality.csv."""
+
+from radcap import files, layout, records, seeds, settings
+from radcap.data import store
+from radcap.errors import one_line_errors
+from radcap.modality import classifier
+from radcap.modality.classes import Labels
+from radcap.modality.figures import figures
+from radcap.modality.fit import Recipe, fit
+from radcap.modality.pixels import Pixels
+from radcap.modality.predict import probabilities
+from radcap.modality.results import Predictions
+from radcap.train.log import as_csv
+
+
+def main() -> None:
+    params = settings.load()
+    rules, profile = params.modality, params.active
+    seed = seeds.fix(params.seed, "modality", threads=profile.threads)
+    loader, batch_size = profile.loader, profile.modality.batch_size
+    splits = {name: store.read(layout.split(name)) for name in layout.SPLITS}
+    labels = {name: Labels.of(rows["cuis"], rules) for name, rows in splits.items()}
+    missing = labels["train"].missing()
+
+    with records.volatile("modality"), files.whole_folder(layout.MODALITY) as out:
+        if missing:
+            print(f"modality: {missing}; nothing is trained, and nothing predicted")
+            classifier.record_missing(out, missing)
+        else:
+            opened = classifier.start(out, rules, weights=profile.weights)
+            train, valid = (
+                Pixels(opened.processor, splits[name]["image"], labels[name].cases, cache=loader.cache)
+                for name in ("train", "valid")
+            )
+            recipe = Recipe(
+                rules=rules,
+                run=profile.modality,
+                counts=labels["train"].counts,
+                seed=seed,
+                workers=loader.workers,
+                autocast=profile.dtype == "bfloat16",
+            )
+            log = fit(opened, train, valid, recipe)
+            opened.save(out)
+            files.write_text(out / "log.csv", as_csv(log))
+
+        report = {"missing": missing} if missing else {"train": labels["train"].report()}
+        for name in ("valid", "test"):
+            images, options = splits[name]["image"], {"batch_size": batch_size, "workers": loader.workers}
+            shares = None if missing else probabilities(opened, images, label=f"modality {name}", **options)
+            made = Predictions(list(splits[name]["id"]), labels[name].classes, shares)
+            made.write(layout.modalities(name))
+            if not missing:
+                report[name] = figures(made.labels, [predicted for predicted, _ in made.guesses])
+                report[name]["left_out"] = labels[name].left_out
+        files.write_text(layout.confusion(), made.confusion())
+        files.write_json(layout.METRICS / "modality.json", report)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
