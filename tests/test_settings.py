@@ -55,6 +55,8 @@ MISTAKES = [
     ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: with all components frozen nothing would train"),
     ("models/qwen2_vl_2b/image", "small", "models.qwen2_vl_2b.image: 'small' is not allowed; allowed: a valid dictionary or none"),
     ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
+    ("modality/none", "ct", "modality.none: 'ct' is not allowed; allowed: other, drop"),
+    ("modality/miniature/depths", [1, 1], "modality.miniature: 4 widths and 2 depths; a stage has one of each"),
     ("models", {}, "models: no model left; at least one block is needed"),
 ]  # fmt: skip
 

@@ -225,10 +225,17 @@ class Augmentation(Section):
 class ModalityMiniature(Section):
     """Sizes of the small ResNet: the pixels of its input, its stem's channels, and each stage's channels and blocks."""
 
-    image_size: Annotated[int, Field(ge=33)]
+    image_size: Annotated[int, Field(ge=8)]
     embedding: Positive
+    # a bottleneck has a quarter of its stage's channels
     widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(strict=False, min_length=1)
     depths: tuple[Positive, ...] = Field(strict=False, min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"{len(self.widths)} widths and {len(self.depths)} depths; a stage has one of each")
+        return self
 
 
 class Modality(Section):

@@ -68,6 +68,7 @@ def test_the_sample_needs_nothing(machine: None) -> None:
                 needed=False,
                 place="models/scorers",
             ),
+            line("modality", "present", "a miniature: nothing needed", needed=False),
             line("models", "present", "10 miniatures: nothing needed", needed=False),
         ],
     }
@@ -135,6 +136,13 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
             get=FETCH,
         ),
         FTFY,
+        line(
+            "modality",
+            "missing",
+            "microsoft/resnet-50 at 34c2154c194f is not in the hub's cache",
+            licence="as its page on the hub says",
+            get="`dvc repro` downloads it where the hub is reachable; or name a local folder in modality.checkpoint",
+        ),
     ]
     assert list(models) == list(PARAMS.models)
     assert models["smolvlm_500m"] == line(
@@ -175,7 +183,9 @@ def filled(empty: Path) -> Settings:
     profile = rocov2.model_copy(update={"scorers": scorers, "data": data})
     shutil.copytree(GOLDEN / "bertscore", empty / "model")
     model = PARAMS.models["smolvlm_500m"].model_copy(update={"checkpoint": str(empty / "model")})
-    return PARAMS.model_copy(update={"profiles": {"rocov2": profile}, "models": {"smolvlm_500m": model}})
+    modality = PARAMS.modality.model_copy(update={"checkpoint": str(empty / "model")})
+    changes = {"profiles": {"rocov2": profile}, "models": {"smolvlm_500m": model}, "modality": modality}
+    return PARAMS.model_copy(update=changes)
 
 
 def size(folder: Path, *names: str) -> int:
@@ -227,13 +237,16 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
             line("umls_f1", "present", "whole", place=str(empty / "medcat"), size=4, licence=doctor.NLM),
             line("punkt_tab", "present", "whole", place=str(empty / "punkt"), size=8, **mit),
             FTFY,
-            line(
-                "smolvlm_500m",
-                "present",
-                "whole",
-                place=str(empty / "model"),
-                size=size(empty / "model", *model),
-                licence="as its page on the hub says",
+            *(
+                line(
+                    name,
+                    "present",
+                    "whole",
+                    place=str(empty / "model"),
+                    size=size(empty / "model", *model),
+                    licence="as its page on the hub says",
+                )
+                for name in ("modality", "smolvlm_500m")
             ),
         ],
     }

@@ -21,10 +21,16 @@ def ran(output: str) -> set[str]:
 
 
 def test_two_clones_give_the_same_bytes(clones) -> None:
-    first, second = (clone.results("metrics", "captions", "reports", "data", "scores") for clone in clones)
+    first, second = (
+        clone.results("metrics", "captions", "reports", "data", "scores", "modality", "plots") for clone in clones
+    )
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == set()
-    assert {f"metrics/{key}.json" for key in KEYS} | {"metrics/overall.json", "reports/summary.md"} <= first.keys()
+    assert {f"metrics/{key}.json" for key in KEYS} | {
+        "metrics/overall.json",
+        "reports/summary.md",
+        "plots/modality.csv",
+    } <= first.keys()
 
 
 def test_trained_weights_repeat_too(clones) -> None:
@@ -56,6 +62,9 @@ REACH = [
     ("profiles.sample.pretrain.steps", 7, each("base")),
     ("profiles.sample.data.diagrams", 25, {"prepare"}),
     ("profiles.sample.scorers.steps.bleurt", 6, {"scorers"}),
+    ("modality.none", "drop", {"modality"}),
+    ("profiles.sample.modality.learning_rate", 0.004, {"modality"}),
+    ("profiles.rocov2.modality.epochs", 6, set()),
     ("profiles.rocov2.lora.learning_rate", 0.0002, set()),
     ("models.smolvlm_500m.published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
     ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "finetune@smolvlm_500m", "aggregate"}),
@@ -83,6 +92,7 @@ CODE = [
     ("src/radcap/metrics/miniatures/pairs.py", {"scorers"}),
     ("src/radcap/adapt/strategies.py", each("finetune") | {"aggregate"}),
     ("src/radcap/train/pretrain.py", each("base")),
+    ("src/radcap/modality/augment.py", {"modality"}),
     ("src/radcap/report/tables.py", {"aggregate"}),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
     ("src/radcap/settings.py", set()),
@@ -230,7 +240,7 @@ def test_real_images_are_fine_tuned_and_scored(clones, real_data: Path) -> None:
     changes += ["train.max_caption_tokens=48", *(f"~models.{key}" for key in KEYS if key != "smolvlm_500m")]
     overrides = [argument for change in changes for argument in ("-S", change)]
     output = project.run("dvc", "exp", "run", "--temp", "--name", "real", *overrides)
-    assert {"prepare", "scorers", "aggregate", "finetune@smolvlm_500m", "score@smolvlm_500m"} <= ran(output)
+    assert {"prepare", "modality", "scorers", "aggregate", "finetune@smolvlm_500m", "score@smolvlm_500m"} <= ran(output)
     assert ran(output).isdisjoint(each("base"))
     diff = json.loads(project.run("dvc", "metrics", "diff", "--all", "--json", "HEAD", "real").splitlines()[-1])
     figures = diff["metrics/smolvlm_500m.json"]

@@ -13,7 +13,7 @@ from radcap.checkpoints.environment import Check
 from radcap.checkpoints.fetch import block
 from radcap.checkpoints.present import Found
 from radcap.metrics.places import RECORD, place
-from radcap.settings import Model, Profile, Scorers, Settings
+from radcap.settings import Modality, Model, Profile, Scorers, Settings
 
 NLM = "NLM's UMLS licence, your own; never redistributed"
 # What CnnTransformer reads where no tokenizer lies beside its file (families.cnn_transformer.GPT2).
@@ -27,7 +27,13 @@ def report(params: Settings, profile: str) -> dict[str, Any]:
     UserError: no such profile.
     """
     chosen = block(params, profile)
-    found = [*environment.checks(), data(chosen), *scorers(chosen.scorers, profile), *models(params, chosen)]
+    found = [
+        *environment.checks(),
+        data(chosen),
+        *scorers(chosen.scorers, profile),
+        modality(params.modality, chosen),
+        *models(params, chosen),
+    ]
     ready = all(check.state == "present" for check in found if check.needed)
     return {"profile": profile, "ready": ready, "checks": [asdict(check) for check in found]}
 
@@ -86,6 +92,15 @@ def scorers(settings: Scorers, profile: str) -> list[Check]:
         _punkt(punkt, fetch),
         environment.ftfy(),
     ]
+
+
+def modality(rules: Modality, profile: Profile) -> Check:
+    """The weights that the modality classifier starts from."""
+    if profile.weights == "miniature":
+        return Check(name="modality", state="present", detail="a miniature: nothing needed")
+    found, at = present.named(rules.checkpoint, rules.revision, present.model)
+    get = "`dvc repro` downloads it where the hub is reachable; or name a local folder in modality.checkpoint"
+    return _check("modality", found, at, get=get, licence="as its page on the hub says")
 
 
 def models(params: Settings, profile: Profile) -> list[Check]:

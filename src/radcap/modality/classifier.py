@@ -96,7 +96,7 @@ def trained(folder: Path) -> Classifier:
         raise UserError(f"{folder} holds no modality classifier: {reason}")
     model, faults = _load(str(folder), revision=None)
     _refuse(str(folder), faults)
-    if tuple(model.config.id2label.values()) != CLASSES:
+    if model.config.id2label != NAMES["id2label"]:
         raise UserError(f"{folder}: its classes are not {', '.join(CLASSES)}; run `dvc repro modality`")
     return _placed(model, _processor(str(folder), revision=None))
 

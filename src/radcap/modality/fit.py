@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from transformers import get_scheduler
 
 from radcap.modality.augment import augment
@@ -80,9 +80,9 @@ def _batches(train: Pixels, recipe: Recipe) -> Any:
     return DataLoader(
         train,
         recipe.run.batch_size,
-        shuffle=True,
+        # With a generator of its own, which the loader does not draw its workers' seeds from.
+        sampler=RandomSampler(train, generator=torch.Generator().manual_seed(recipe.seed)),
         drop_last=len(train) > recipe.run.batch_size,
-        generator=torch.Generator().manual_seed(recipe.seed),
         num_workers=recipe.workers,
         persistent_workers=recipe.workers > 0,
     )
