@@ -51,29 +51,41 @@ def fit(classifier: Classifier, train: Pixels, valid: Pixels, recipe: Recipe) ->
     An epoch's last, smaller batch is left out: batch norms learn little from a few images, and nothing from one.
     Raises FloatingPointError when the loss is no longer finite.
     """
-    run, model = recipe.run, classifier.model
-    batches = _batches(train, recipe)
-    optimizer, schedule = _optimizer(model, recipe, steps=run.epochs * len(batches))
-    weights = class_weights(recipe.counts, recipe.rules.balance).to(classifier.device)
-    drawn = torch.Generator().manual_seed(recipe.seed)
-    log = []
-    for epoch in range(1, run.epochs + 1):
-        label = f"modality epoch {epoch}/{run.epochs}"
-        losses = []
-        model.train()
-        for pixels, classes in track(batches, total=len(batches), label=label):
-            changed = augment(pixels.to(classifier.device), recipe.rules.augmentation, drawn)
-            loss = _loss(classifier, changed, classes, weights, autocast=recipe.autocast)
-            torch.autograd.backward(loss)
-            rate = schedule.get_last_lr()[0]
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.detach())
-        row = {"step": epoch * len(batches), "epoch": epoch, "loss": _mean(losses, label), "learning_rate": rate}
-        log.append(row | _validated(classifier, valid, recipe, label))
-        print(f"{label}: " + ", ".join(f"{name} {row:.4f}" for name, row in log[-1].items() if "loss" in name))
+    epochs, batches, log = recipe.run.epochs, _batches(train, recipe), []
+    steps = _Steps(classifier, recipe, total=epochs * len(batches))
+    # On a GPU gradients of convolutions would be summed in any order otherwise.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        for epoch in range(1, epochs + 1):
+            label = f"modality epoch {epoch}/{epochs}"
+            classifier.model.train()
+            losses = [steps.take(*batch) for batch in track(batches, total=len(batches), label=label)]
+            row = {"step": epoch * len(batches), "epoch": epoch, "loss": _finite(torch.stack(losses).mean(), label)}
+            log.append(row | {"learning_rate": round(steps.rate, 8)} | _validated(classifier, valid, recipe, label))
+            print(f"{label}: " + ", ".join(f"{name} {value:.4f}" for name, value in log[-1].items() if "loss" in name))
+    classifier.model.eval()
     return log
+
+
+class _Steps:
+    """The optimizer's steps: weights of classes, changes to images, AdamW and its schedule."""
+
+    def __init__(self, classifier: Classifier, recipe: Recipe, *, total: int) -> None:
+        self.classifier, self.recipe = classifier, recipe
+        self.optimizer, self.schedule = _optimizer(classifier.model, recipe, steps=total)
+        self.weights = class_weights(recipe.counts, recipe.rules.balance).to(classifier.device)
+        self.drawn = torch.Generator().manual_seed(recipe.seed)
+        self.rate = 0.0
+
+    def take(self, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Learn from one batch and return its loss; `rate` is the learning rate that it was taken with."""
+        changed = augment(pixels.to(self.classifier.device), self.recipe.rules.augmentation, self.drawn)
+        loss = _loss(self.classifier, changed, classes, self.weights, autocast=self.recipe.autocast)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.rate = self.schedule.get_last_lr()[0]
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
 
 
 def _batches(train: Pixels, recipe: Recipe) -> Any:
@@ -117,18 +129,15 @@ def _validated(classifier: Classifier, valid: Pixels, recipe: Recipe, label: str
         return {}
     classifier.model.eval()
     alike = torch.ones(len(CLASSES), device=classifier.device)
-    total = 0.0
+    total = torch.zeros(())
     for pixels, classes in DataLoader(valid, recipe.run.batch_size, num_workers=recipe.workers):
         loss = _loss(classifier, pixels.to(classifier.device), classes, alike, autocast=recipe.autocast)
-        total += loss.item() * len(classes)
+        total += loss.cpu() * len(classes)
     return {"valid_loss": _finite(total / len(valid), label)}
 
 
-def _mean(losses: list[torch.Tensor], label: str) -> float:
-    return _finite(torch.stack(losses).mean().item(), label)
-
-
-def _finite(loss: float, label: str) -> float:
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"{label}: loss is {loss}")
-    return round(loss, 8)
+def _finite(loss: torch.Tensor, label: str) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{label}: loss is {value}")
+    return round(value, 8)

@@ -40,8 +40,8 @@ def probabilities(
     batches = DataLoader(items, batch_size, num_workers=workers)
     found = [np.empty((0, len(CLASSES)))]
     opened.model.eval()
-    # On a GPU convolutions would round to ten bits otherwise.
-    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+    # On a GPU convolutions would round to ten bits otherwise; not said to be enabled, cuDNN would be off.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         for pixels, _ in track(batches, total=len(batches), label=label):
             logits = opened.model(pixels.to(opened.device)).logits
             found.append(logits.double().softmax(-1).cpu().numpy())
