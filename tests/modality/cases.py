@@ -1,11 +1,14 @@
 """Splits of tiny pictures that a classifier can learn, and a classifier for them."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from transformers import ResNetConfig, ResNetForImageClassification
 
 from radcap import seeds
 from radcap.data import store
@@ -22,6 +25,18 @@ RULES: Modality = PARAMS.modality.model_copy(update={"miniature": SIZE})
 RUN = ProfileModality(epochs=3, batch_size=8, learning_rate=0.01)
 # CT, X-ray, MRI
 CUIS = (("C0040405",), ("C1306645",), ("C0024485",))
+
+# preprocessor_config.json of microsoft/resnet-50, but for its size of 224.
+PROCESSOR = {
+    "crop_pct": 0.875,
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "ConvNextFeatureExtractor",
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "resample": 3,
+    "size": 32,
+}
 
 
 def picture(kind: int, number: int) -> bytes:
@@ -54,3 +69,12 @@ def train(rows: Any, *, rules: Modality = RULES, workers: int = 0, cache: bool =
     pixels = Pixels(made.processor, rows["image"], labels.cases, cache=cache)
     recipe = Recipe(rules=rules, run=RUN.model_copy(update=run), counts=labels.counts, seed=seed, workers=workers)
     return made, fit(made, pixels, pixels, recipe)
+
+
+def published_layout(folder: Path) -> Path:
+    """A small ResNet with ImageNet's head as microsoft/resnet-50 is stored."""
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[16, 32], depths=[1, 2], num_labels=1000)
+    ResNetForImageClassification(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder

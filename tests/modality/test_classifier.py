@@ -1,6 +1,5 @@
 """Saving, strict loading, the published layout, and predictions that no neighbour changes."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,9 @@ from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
 from radcap.modality.predict import classify, open_classifier, probabilities
 from radcap.modality.results import best
-from tests.modality.cases import RULES, picture, train, write_split
+from tests.modality.cases import RULES, picture, published_layout, train, write_split
 
 IMAGES = [picture(index % 3, index) for index in range(11)]
-# preprocessor_config.json of microsoft/resnet-50, but for its size of 224.
-PROCESSOR = {
-    "crop_pct": 0.875,
-    "do_normalize": True,
-    "do_resize": True,
-    "feature_extractor_type": "ConvNextFeatureExtractor",
-    "image_mean": [0.485, 0.456, 0.406],
-    "image_std": [0.229, 0.224, 0.225],
-    "resample": 3,
-    "size": 32,
-}
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +110,7 @@ def test_a_folder_without_classifier_says_why(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub_copy(tmp_path: Path) -> Path:
-    """A small ResNet with ImageNet's head, in the published layout."""
-    torch.manual_seed(0)
-    config = ResNetConfig(embedding_size=8, hidden_sizes=[16, 32], depths=[1, 2], num_labels=1000)
-    ResNetForImageClassification(config).save_pretrained(tmp_path / "resnet")
-    (tmp_path / "resnet" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    return tmp_path / "resnet"
+    return published_layout(tmp_path / "resnet")
 
 
 def start(checkpoint: Path, out: Path) -> Classifier:

@@ -17,7 +17,7 @@ from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
 from radcap.modality.predict import open_classifier, probabilities
 from radcap.modality.results import read_predictions
-from tests.modality.cases import CUIS, write_split
+from tests.modality.cases import CUIS, published_layout, write_split
 from tests.models_for_tests import PARAMS, ROOT
 
 OUTS = ("models", "modality", "metrics", "plots")
@@ -107,6 +107,19 @@ def test_the_stage_runs_and_repeats() -> None:
     assert outputs() == first
     run_small(seed=7)
     assert outputs()["models/modality/model.safetensors"] != first["models/modality/model.safetensors"]
+
+
+def test_published_weights_are_fine_tuned_as_at_full_size(tmp_path: Path) -> None:
+    """With the loader's workers, nothing cached, and bfloat16 asked for, which a CPU leaves aside."""
+    write_splits()
+    checkpoint = published_layout(tmp_path / "resnet")
+    loader = {"profiles/sample/loader/workers": 1, "profiles/sample/loader/cache": False}
+    own = {"profiles/sample/weights": "published", "profiles/sample/dtype": "bfloat16"}
+    report = run_small(**{"modality/checkpoint": str(checkpoint)}, **loader, **own)
+    assert_figures_add_up(report)
+    record = files.read_json(layout.MODALITY / "base.json")
+    assert (record["weights"], record["files"]) == ("published", files.folder_hashes(checkpoint))
+    assert open_classifier().model.config.depths == [1, 2]
 
 
 def test_what_lies_in_the_folder_predicts_what_stands_in_the_tables() -> None:
