@@ -8,10 +8,10 @@ from radcap.adapt.lora import add_lora, rank_and_alpha
 from radcap.adapt.quantize import four_bit
 from radcap.adapt.saved import save_tuned
 from radcap.adapt.strategies import components
+from radcap.caption.prompts import training_prompts
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
-from radcap.models.inputs import fill
 from radcap.train.examples import Examples
 from radcap.train.fit import Recipe, fit, steps
 from radcap.train.log import as_csv
@@ -29,8 +29,10 @@ def main(key: str) -> None:
     # Weights that train are float32: steps smaller than bfloat16's spacing would be lost.
     loaded = base.load(layout.base(key), dtype=profile.dtype if is_lora else "float32", **quantized)
     options = {"max_caption_tokens": params.train.max_caption_tokens, "cache": profile.loader.cache}
-    prompt = fill(model.template, params.prompt.instruction)
-    train, valid = (Examples(loaded, store.read(layout.split(name)), prompt, **options) for name in ("train", "valid"))
+    train, valid = (
+        Examples(loaded, rows, training_prompts(model, params.prompt.instruction, rows["cuis"]), **options)
+        for rows in (store.read(layout.split(name)) for name in ("train", "valid"))
+    )
     trainee, chosen, named, rate = loaded.model, None, None, run.learning_rate
     if is_lora:
         rate = run.rate(rank_and_alpha(section, model.published)[1])
@@ -63,8 +65,8 @@ def main(key: str) -> None:
         log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve)
         save_tuned(loaded, trainee, out, base_folder=layout.base(key))
         files.write_text(out / "log.csv", as_csv(log))
-        cut = {"captions_cut_in_training": train.cut_captions()}
-        files.write_json(out / "audit.json", report | cut | {"packages": records.versions(*records.PACKAGES)})
+        told = {"captions_cut_in_training": train.cut_captions(), "caption_tokens_p99": train.caption_tokens(0.99)}
+        files.write_json(out / "audit.json", report | told | {"packages": records.versions(*records.PACKAGES)})
         tracked.tag(trained=str(report["trained"]), percent=str(report["percent"]))
 
 

@@ -1,31 +1,62 @@
-"""generate@M: fine-tuned M and test split -> captions/M/<variant>.jsonl, one line per image."""
+"""generate@M: fine-tuned M and test split -> captions/M/<variant>.jsonl, one line per image; counts in counts.json."""
 
 import sys
+from functools import lru_cache, partial
 
-from radcap import files, layout, records, seeds, settings
+from radcap import files, layout, processes, records, seeds, settings
 from radcap.adapt.saved import load_tuned
-from radcap.caption.generate import captions
-from radcap.caption.lines import write
+from radcap.caption.generate import Share, captions
+from radcap.caption.lines import Caption, counts, write
+from radcap.caption.parts import Parts
+from radcap.caption.variants import Variant, fingerprint, rules, variants
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
-from radcap.models.inputs import fill
+from radcap.models.base import Loaded
 
 
 def main(key: str) -> None:
     params = settings.load()
-    model, profile = params.model(key), params.active
-    seeds.fix(params.seed, "generate", key, threads=profile.threads)
+    params.model(key)
+    profile = params.active
     test = store.read(layout.split("test"))
-    prompt = fill(model.template, params.prompt.instruction)
-    options = params.generate.model_dump() | {"batch_size": profile.generate.batch_size}
+    wanted, limits = variants(params, key, test), rules(params, key)
+    parts = Parts(layout.generating(key) / fingerprint(params, key, test, wanted))
+    share = Share(*processes.rank_and_size())
+    opened = lru_cache(1)(partial(load, params, key))
+    options = {"rules": limits, "batch_size": profile.generate.batch_size, "parts": parts, "share": share}
 
+    def decode(one: Variant) -> list[Caption]:
+        return captions(partial(opened, one.is_tuned), test, one.prompts, variant=one.name, **options)
+
+    if share.size > 1:
+        for one in wanted:
+            decode(one)
+        return
     with records.volatile("generate", key), files.whole_folder(layout.captions(key)) as out:
-        tuned = load_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
-        write(out / "plain.jsonl", captions(tuned, test, prompt, variant="plain", **options))
-        if profile.generate.base:
-            untuned = base.load(layout.base(key), dtype=profile.dtype)
-            write(out / "base.jsonl", captions(untuned, test, prompt, variant="base", **options))
+        parts.prune()
+        if profile.generate.processes > 1:
+            processes.launch(__file__, key, processes=profile.generate.processes)
+        report = {}
+        for one in wanted:
+            made = decode(one)
+            write(out / f"{one.name}.jsonl", made)
+            report[one.name] = counts(made) | {"labelled": one.labelled}
+        files.write_json(out / "counts.json", {"max_new_tokens": limits.max_new_tokens, "variants": report})
+    parts.remove()
+    for name, found in report.items():
+        print(f"generate {key}, {name}: {found['cut']} of {found['captions']} captions cut, {found['empty']} empty")
+
+
+def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:
+    seeds.fix(params.seed, "generate", key, threads=params.active.threads)
+    dtype = params.active.dtype
+    if is_tuned:
+        loaded = load_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
+    else:
+        loaded = base.load(layout.base(key), dtype=dtype)
+    loaded.model.to(processes.device())
+    return loaded
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 from radcap import __version__, layout
 from radcap.errors import UserError, one_line_errors
 from radcap.metrics.protocols import METRICS, PROTOCOLS
+from radcap.settings import PromptName
+
+PROMPTS = get_args(PromptName)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,6 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
     caption.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders of them")
     caption.add_argument("--model", required=True, metavar="M", help="its key in params.yaml")
     caption.add_argument("--strategy", metavar="S", help="make sure that the model was trained with this one")
+    caption.add_argument(
+        "--prompt", choices=PROMPTS, default="plain", help="modality: say the picture's modality first; default: plain"
+    )
     caption.add_argument("--json", action="store_true", help="one JSON object a line")
     caption.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
     caption.add_argument("--batch-size", type=_positive, metavar="N", help="default: the profile's")
@@ -145,12 +152,12 @@ def _caption(options: argparse.Namespace) -> None:
     if options.out and options.out.is_dir():
         raise UserError(f"{options.out} is a folder; --out wants a file")
     params = settings.load()
-    variant = captions.trained_variant(params, options.model, strategy=options.strategy)
+    strategy = captions.trained_variant(params, options.model, strategy=options.strategy)
     paths = pictures.find(options.images)
-    found = captions.caption(params, options.model, paths, variant=variant, batch_size=options.batch_size)
-    for line in found.notes(limit=params.generate.max_new_tokens):
+    found = captions.caption(params, options.model, paths, prompt=options.prompt, batch_size=options.batch_size)
+    for line in found.notes():
         print(f"radcap: {line}", file=sys.stderr)
-    text = found.json_lines(options.model) if options.json else found.text()
+    text = found.json_lines(options.model, strategy) if options.json else found.text()
     if options.out:
         files.write_text(options.out, text)
         print(f"{len(found.captions)} captions in {options.out}")

@@ -41,6 +41,11 @@ def score_cache() -> Path:
     return main_workspace() / "checkpoints" / "score"
 
 
+def generating(model: str) -> Path:
+    """Captions of runs that have not ended, a folder each."""
+    return main_workspace() / "checkpoints" / "generate" / model
+
+
 def modalities(split: str) -> Path:
     """The predicted modality of every image of valid or test."""
     return Path("modality") / f"{split}.parquet"

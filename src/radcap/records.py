@@ -1,6 +1,7 @@
 """What a run was: the stable part goes into hashed results, the volatile part into runs/."""
 
 import contextlib
+import hashlib
 import platform
 import resource
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from radcap import files, layout
@@ -25,6 +27,18 @@ def commit() -> str | None:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
+
+
+def code(*names: str) -> str:
+    """SHA-256 of modules of radcap (files) and of packages (folders, whole), by their paths below it."""
+    root = Path(__file__).parent
+    paths = [
+        path for name in names for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))
+    ]
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(root).as_posix()} {files.sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ ProfileName = Literal["sample", "rocov2"]
 StrategyName = Literal["published", "targeted", "extended", "hybrid"]
 ProtocolName = Literal["as-described", "imageclef-2025", "imageclef-2026"]
 FamilyName = Literal["llava", "idefics", "qwen_vl", "moondream", "smolvlm", "vision_gpt2", "cnn_transformer"]
+PromptName = Literal["plain", "modality"]
 Schedule = Literal["cosine", "linear", "constant"]
 ModalityRule = Literal["other", "drop"]
 Component = Literal["vision", "connector", "embeddings", "language", "head"]
@@ -92,6 +93,7 @@ class Loader(Section):
 
 class ProfileGenerate(Section):
     batch_size: Positive
+    processes: Positive
     base: bool
 
 
@@ -200,13 +202,24 @@ class Train(Section):
     max_caption_tokens: Annotated[int, Field(ge=2)]
 
 
+class ModalityPrompt(Section):
+    """What the prompt modality says: which labels, and from which probability on."""
+
+    labels: Literal["predicted", "oracle"]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+
+
 class Prompt(Section):
     instruction: str = Field(min_length=1)
+    modality: ModalityPrompt
 
 
 class Generate(Section):
     beams: Positive
-    max_new_tokens: Positive
+    length_penalty: float
+    repetition_penalty: Annotated[float, Field(gt=0)]
+    no_repeat_ngram: Count
+    max_new_tokens: Positive | Literal["p99"]
 
 
 class Score(Section):
@@ -286,16 +299,29 @@ class PublishedRow(Section):
 
 
 class Model(Section):
-    """One model. `image`: settings of the published image processor, under transformers' names, in its own place."""
+    """One model. `image`: settings of the published image processor, under transformers' names, in its own place.
+
+    `prompts`: which it captions with. `training_instruction`, `modality_instruction`: how the instruction is said in
+    training and in the prompt modality, maybe with the image's modality.
+    """
 
     family: FamilyName
     tuning: Literal["lora", "full"]
     checkpoint: str = Field(min_length=1)
     revision: str = Field(min_length=1)
     template: str
+    training_instruction: str
+    modality_instruction: str
+    prompts: tuple[PromptName, ...] = Field(strict=False, min_length=1)
     image: dict[str, Any] | Literal["none"]
     miniature: Miniature
     published: PublishedRow | None = None
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _absent(cls, row: Any) -> Any:
+        """A model that trains in full says none: DVC wants every key that a stage names."""
+        return None if row == "none" else row
 
 
 class Settings(Section):
@@ -373,6 +399,21 @@ def _check_whole(settings: Settings) -> None:
             raise UserError(f"{where}.published is missing; a model with tuning lora needs r, alpha and targets")
         if set(re.findall(r"{(\w*)}", model.template)) != {"instruction"}:
             raise UserError(f"{where}.template: {model.template!r} must hold {{instruction}} and no other field")
+        _check_prompts(where, model)
         size = model.miniature
         if size.image_size % size.patch_size or size.width % size.heads or size.vision_width % size.heads:
             raise UserError(f"{where}.miniature: image_size must be a multiple of patch_size, widths of heads")
+
+
+def _check_prompts(where: str, model: Model) -> None:
+    if "plain" not in model.prompts or len(set(model.prompts)) < len(model.prompts):
+        raise UserError(f"{where}.prompts: must hold plain, and no prompt twice")
+    if "modality" in model.prompts and model.modality_instruction == "none":
+        raise UserError(f"{where}.prompts: modality is not allowed where modality_instruction is none")
+    for name in ("training_instruction", "modality_instruction"):
+        said = getattr(model, name)
+        if said == "none" and name == "modality_instruction":
+            continue
+        fields = set(re.findall(r"{(\w*)}", said))
+        if not {"instruction"} <= fields <= {"instruction", "modality"}:
+            raise UserError(f"{where}.{name}: {said!r} must hold {{instruction}}, and no other field but {{modality}}")

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from tests.models_for_tests import PARAMS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/radcap"
-# They validate, place, record and report; a result depends on none of them.
-PLUMBING = {"__init__", "settings", "errors", "layout", "files", "records", "tracking", "progress"}
+# They validate, place, start, record and report; a result depends on none of them.
+PLUMBING = {"__init__", "settings", "errors", "layout", "files", "records", "tracking", "progress", "processes"}
 # Chosen by name at run time; only base builds a miniature's tokenizer.
 BY_NAME = {
     "prepare": {

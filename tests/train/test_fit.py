@@ -47,7 +47,7 @@ def trained(key: str, rows, *, validate: bool = True, **changes) -> tuple[list[d
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     prompt = fill(PARAMS.models[key].template, "Describe it.")
-    examples = Examples(loaded, rows, prompt, max_caption_tokens=64, cache=True)
+    examples = Examples(loaded, rows, [prompt] * len(rows), max_caption_tokens=64, cache=True)
     recipe = Recipe(**{**RECIPE.__dict__, **changes})
     return fit(loaded.model, examples, examples if validate else None, recipe, label=key), loaded
 
@@ -102,7 +102,7 @@ def test_long_captions_are_counted(rows) -> None:
     loaded = fresh("smolvlm_500m")
     lengths = [len(loaded.family.caption_ids(loaded.processor, text)) + 1 for text in rows["caption"]]
     limit = sorted(lengths)[-2]
-    assert Examples(loaded, rows, "", max_caption_tokens=limit, cache=False).cut_captions() == 1
+    assert Examples(loaded, rows, [""] * len(rows), max_caption_tokens=limit, cache=False).cut_captions() == 1
 
 
 def test_the_log_survives_csv(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def test_adapters_and_whole_modules_on_a_bfloat16_base_train_in_float32(
     assert {p.dtype for p in moving.values()} == {torch.float32}
     assert {p.dtype for p in trainee.parameters() if not p.requires_grad} == {torch.bfloat16}
     before = {name: p.detach().clone() for name, p in moving.items()}
-    examples = Examples(loaded, rows, fill(PARAMS.models[key].template, "x"), max_caption_tokens=64, cache=True)
+    examples = Examples(
+        loaded, rows, [fill(PARAMS.models[key].template, "x")] * len(rows), max_caption_tokens=64, cache=True
+    )
     # Steps far below bfloat16's spacing at 1.
     recipe = type(RECIPE)(**RECIPE.__dict__ | {"learning_rate": 1e-4, "steps": 2, "autocast": bool(chosen.full)})
     fit(trainee, examples, None, recipe, label=key)

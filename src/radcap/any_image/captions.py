@@ -17,11 +17,14 @@ from radcap.data.images import BadImage
 from radcap.errors import UserError
 from radcap.models.base import RECORD
 from radcap.progress import track
-from radcap.settings import Settings, StrategyName
+from radcap.settings import PromptName, Settings, StrategyName
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from radcap.caption.lines import Caption
     from radcap.data.store import Row
+    from radcap.models.base import Loaded
 
 
 RESEARCH_ONLY = "for research only: these captions are no diagnosis and must not guide anyone's care"
@@ -29,21 +32,24 @@ RESEARCH_ONLY = "for research only: these captions are no diagnosis and must not
 
 @dataclass
 class Captioned:
-    """Captions in the pictures' order, and (path, words) of pictures that could not be used or need a remark."""
+    """Captions in the pictures' order, the modality that each one's prompt says (None: none), at how many tokens they
+    are cut, and (path, words) of pictures that could not be used or need a remark."""
 
     captions: list[Caption] = field(default_factory=list)
+    modalities: list[str | None] = field(default_factory=list)
+    limit: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)
 
-    def notes(self, *, limit: int) -> Iterator[str]:
-        """What a reader of the captions must know, a line each; `limit` is the most tokens a caption may have."""
+    def notes(self) -> Iterator[str]:
+        """What a reader of the captions must know, a line each."""
         yield from (f"{path}: {remark}" for path, remark in self.remarks)
         yield from (f"{path}: left out, {reason}" for path, reason in self.refused)
         if self.refused:
             yield f"{len(self.refused)} of {len(self.refused) + len(self.captions)} pictures left out"
         cut = sum(caption.finish == "length" for caption in self.captions)
         if cut:
-            yield f"{cut} of {len(self.captions)} captions cut at {limit} tokens"
+            yield f"{cut} of {len(self.captions)} captions cut at {self.limit} tokens"
         if self.captions:
             yield RESEARCH_ONLY
 
@@ -51,12 +57,14 @@ class Captioned:
         """A line `path: caption` each."""
         return "".join(f"{caption.id}: {caption.caption}\n" for caption in self.captions)
 
-    def json_lines(self, model: str) -> str:
-        """A JSON object a line: path, model, variant (how the model was trained), caption, tokens, finish."""
-        told = [
-            {"path": c.id, "model": model} | {k: v for k, v in asdict(c).items() if k != "id"} for c in self.captions
-        ]
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told)
+    def json_lines(self, model: str, strategy: str) -> str:
+        """A JSON object a line: path, model, strategy, prompt, the modality that it says, and the caption's fields."""
+        lines = []
+        for caption, modality in zip(self.captions, self.modalities, strict=True):
+            fields = asdict(caption)
+            told = {"path": fields.pop("id"), "model": model, "strategy": strategy, "prompt": fields.pop("variant")}
+            lines.append(json.dumps(told | {"modality": modality} | fields, ensure_ascii=False) + "\n")
+        return "".join(lines)
 
 
 def trained_variant(params: Settings, key: str, *, strategy: str | None = None) -> str:
@@ -80,15 +88,18 @@ def trained_variant(params: Settings, key: str, *, strategy: str | None = None) 
 
 
 def caption(
-    params: Settings, key: str, paths: Sequence[str], *, variant: str, batch_size: int | None = None
+    params: Settings, key: str, paths: Sequence[str], *, prompt: PromptName = "plain", batch_size: int | None = None
 ) -> Captioned:
     """Caption the pictures as stage generate does, with ids that are their paths.
 
     They are written to a temporary split first: memory does not grow with their number.
-    UserError where the only picture cannot be used; of several the others are captioned.
+    UserError where the only picture cannot be used (of several the others are captioned), or the model takes no such
+    prompt.
     """
     from radcap.data import store
 
+    if prompt == "modality" and params.model(key).modality_instruction == "none":
+        raise UserError(f"{key} takes no prompt modality: its modality_instruction is none in params.yaml")
     result = Captioned()
     with tempfile.TemporaryDirectory(prefix="radcap") as folder:
         split = Path(folder) / "pictures.arrow"
@@ -96,7 +107,7 @@ def caption(
         if len(paths) == 1 and result.refused:
             raise UserError(": ".join(result.refused[0]))
         if usable:
-            result.captions = _generate(params, key, split, variant=variant, batch_size=batch_size)
+            _generate(params, key, store.read(split), result, prompt=prompt, batch_size=batch_size)
     return result
 
 
@@ -117,23 +128,41 @@ def _rows(paths: Sequence[str], result: Captioned) -> Iterator[Row]:
         yield Row(id=id_, image=read.image, caption="", raw_caption="", cuis=(), sha256=digest, **size)
 
 
-def _generate(params: Settings, key: str, split: Path, *, variant: str, batch_size: int | None) -> list[Caption]:
+def _generate(
+    params: Settings, key: str, rows: Dataset, result: Captioned, *, prompt: PromptName, batch_size: int | None
+) -> None:
     from transformers.utils import logging
 
-    from radcap import seeds
+    from radcap import processes, seeds
     from radcap.adapt.saved import load_tuned
     from radcap.caption.generate import captions
-    from radcap.data import store
-    from radcap.models.inputs import fill
+    from radcap.caption.variants import rules, with_labels
 
     # A bar for every file of weights
     logging.disable_progress_bar()
     profile = params.active
     seeds.fix(params.seed, "generate", key, threads=profile.threads)
-    prompt = fill(params.model(key).template, params.prompt.instruction)
-    options = params.generate.model_dump() | {"batch_size": batch_size or profile.generate.batch_size}
-    with warnings.catch_warnings():
-        # peft asks transformers for what that has renamed.
-        warnings.simplefilter("ignore", FutureWarning)
-        tuned = load_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
-    return captions(tuned, store.read(split), prompt, variant=variant, **options)
+    result.modalities = _modalities(params, rows) if prompt == "modality" else [None] * len(rows)
+    variant, limits = with_labels(params, key, prompt, result.modalities), rules(params, key)
+
+    def opened() -> Loaded:
+        with warnings.catch_warnings():
+            # peft asks transformers for what that has renamed.
+            warnings.simplefilter("ignore", FutureWarning)
+            tuned = load_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
+        tuned.model.to(processes.device())
+        return tuned
+
+    size = batch_size or profile.generate.batch_size
+    result.captions = captions(opened, rows, variant.prompts, variant=prompt, rules=limits, batch_size=size)
+    result.limit = limits.max_new_tokens
+
+
+def _modalities(params: Settings, rows: Dataset) -> list[str | None]:
+    """Each picture's modality as the classifier sees it, where it is sure enough."""
+    from radcap.caption.prompts import predicted_labels
+    from radcap.modality.predict import classify, open_classifier
+
+    guesses = classify(open_classifier(), rows["image"], batch_size=params.active.modality.batch_size)
+    ids = [str(number) for number in range(len(rows))]
+    return predicted_labels(ids, dict(zip(ids, guesses, strict=True)), threshold=params.prompt.modality.threshold)

@@ -1,78 +1,99 @@
-"""Batched decoding with left padding."""
+"""Captions of a split: planned in batches, decoded, kept as they come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
+from radcap.caption.decode import decode
 from radcap.caption.lines import Caption
+from radcap.caption.parts import Parts
+from radcap.caption.search import Decoded, Rules
 from radcap.data import clean
 from radcap.models.base import Loaded
-from radcap.models.inputs import collate, encode
+from radcap.models.inputs import encode
 from radcap.progress import track
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import GenerationConfig
+
+PLACES = 4
+
+
+class Share(NamedTuple):
+    """Which batches are this process's: every `size`-th from number `rank` on."""
+
+    rank: int
+    size: int
+
+
+ALONE = Share(0, 1)
 
 
 def captions(
-    loaded: Loaded, rows: Dataset, prompt: str, *, variant: str, batch_size: int, beams: int, max_new_tokens: int
+    opened: Callable[[], Loaded],
+    rows: Dataset,
+    prompts: Sequence[str],
+    *,
+    variant: str,
+    rules: Rules,
+    batch_size: int,
+    parts: Parts | None = None,
+    share: Share = ALONE,
 ) -> list[Caption]:
-    """Caption every row, in the rows' order. Batches hold prompts of similar length, so padding is rare."""
-    adapter = loaded.family
-    lengths = [encode(loaded, row["image"], prompt)[0][adapter.ids].shape[1] for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: (lengths[index], index))
-    loaded.model.eval()
-    loaded.model.generation_config = _plain(loaded)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded.model.to(device)
-    made: dict[int, Caption] = {}
-    for chosen in track(_batches(order, batch_size), total=-(-len(order) // batch_size), label=f"generate {variant}"):
-        examples = [encode(loaded, rows[index]["image"], prompt)[0] for index in chosen]
-        sequences = _decode(loaded, examples, device=device, beams=beams, max_new_tokens=max_new_tokens)
-        for index, tokens in zip(chosen, sequences, strict=True):
-            made[index] = _caption(loaded, rows[index]["id"], variant, tokens)
-    return [made[index] for index in range(len(rows))]
+    """Caption every row with its prompt, in the rows' order; of several processes, those known to this one.
+
+    `opened` gives the model, on its device; it is asked only if captions are missing in `parts`. Batches are the same
+    whatever was there before and whoever decodes them, so the bytes are too.
+    """
+    ids = list(rows["id"])
+    made = parts.read(variant) if parts else {}
+    if not all(id_ in made for id_ in ids):
+        loaded = opened()
+        loaded.model.eval()
+        todo = [
+            batch
+            for batch in batches(loaded, rows, prompts, size=batch_size)[share.rank :: share.size]
+            if not all(ids[index] in made for index in batch)
+        ]
+        for batch in track(todo, total=len(todo), label=f"generate {variant}"):
+            examples = [encode(loaded, rows[index]["image"], prompts[index])[0] for index in batch]
+            new = [
+                _caption(loaded, ids[index], variant, decoded)
+                for index, decoded in zip(batch, decode(loaded, examples, rules), strict=True)
+            ]
+            made |= {caption.id: caption for caption in new}
+            if parts:
+                parts.add(variant, new)
+    return [made[id_] for id_ in ids if id_ in made]
 
 
-def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def batches(loaded: Loaded, rows: Dataset, prompts: Sequence[str], *, size: int) -> list[list[int]]:
+    """Rows in batches of prompts of like length, image tokens counted, so that little is padding; longest first, so
+    that too little memory shows at once."""
+    adapter, processor = loaded.family, loaded.processor
+    words = cache(lambda text: len(adapter.tokenizer(processor)(text)["input_ids"]))
+    sizes = zip(rows["width"], rows["height"], strict=True)
+    pictures = [adapter.image_tokens(processor, width=width, height=height) for width, height in sizes]
+    lengths = [picture + words(prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    return list(_cut(order, size))
+
+
+def _cut(order: Sequence[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(order), size):
-        yield order[start : start + size]
+        yield list(order[start : start + size])
 
 
-def _plain(loaded: Loaded) -> GenerationConfig:
-    """Token ids and nothing else: published repositories bring penalties and the like along, which no setting shows."""
-    from transformers import GenerationConfig
-
-    return GenerationConfig(
-        bos_token_id=loaded.model.generation_config.bos_token_id,
-        decoder_start_token_id=loaded.model.generation_config.decoder_start_token_id,
-        eos_token_id=loaded.family.end_id(loaded.processor),
-        pad_token_id=loaded.family.pad_id(loaded.processor),
+def _caption(loaded: Loaded, id_: str, variant: str, decoded: Decoded) -> Caption:
+    raw = loaded.family.tokenizer(loaded.processor).decode(decoded.tokens, skip_special_tokens=True)
+    return Caption(
+        id=id_,
+        variant=variant,
+        raw=raw,
+        caption=clean.caption(raw),
+        tokens=len(decoded.tokens),
+        finish="end" if decoded.ended else "length",
+        logprob=round(decoded.logprob, PLACES),
     )
-
-
-@torch.inference_mode()
-def _decode(
-    loaded: Loaded, examples: list[dict[str, torch.Tensor]], *, device: str, beams: int, max_new_tokens: int
-) -> list[list[int]]:
-    adapter = loaded.family
-    batch = collate(examples, adapter, pad_id=adapter.pad_id(loaded.processor), side="left")
-    inputs = {name: _placed(tensor, device, loaded.model.dtype) for name, tensor in batch.items()}
-    output = loaded.model.generate(**inputs, do_sample=False, num_beams=beams, max_new_tokens=max_new_tokens)
-    return [row.tolist() for row in output[:, batch[adapter.ids].shape[1] :]]
-
-
-def _placed(tensor: torch.Tensor, device: str, dtype: torch.dtype) -> torch.Tensor:
-    return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-
-
-def _caption(loaded: Loaded, id_: str, variant: str, tokens: list[int]) -> Caption:
-    end = loaded.family.end_id(loaded.processor)
-    ended = end in tokens
-    kept = tokens[: tokens.index(end)] if ended else tokens
-    text = loaded.family.tokenizer(loaded.processor).decode(kept, skip_special_tokens=True)
-    return Caption(id_, variant, clean.caption(text), len(kept), "end" if ended else "length")

@@ -1,5 +1,7 @@
 """Generated captions as JSON lines."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,22 +10,43 @@ from pathlib import Path
 from radcap import files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Caption:
-    """One generated caption. `finish` is "end" (the model ended it) or "length" (cut at max_new_tokens)."""
+    """One generated caption.
+
+    `raw` is the decoded text, `caption` the cleaned one. `tokens` counts them without the end token. `finish` is "end"
+    (the model ended it) or "length" (cut). `logprob`: mean natural logarithm of its tokens' probabilities, the end
+    token's too, to 4 places.
+    """
 
     id: str
     variant: str
+    raw: str
     caption: str
     tokens: int
     finish: str
+    logprob: float
+
+
+def line(caption: Caption) -> str:
+    """A caption as one line with its end."""
+    return json.dumps(asdict(caption), ensure_ascii=False) + "\n"
 
 
 def write(path: Path, made: Sequence[Caption]) -> None:
     """One JSON object a line, in the order given."""
-    files.write_text(path, "".join(json.dumps(asdict(caption), ensure_ascii=False) + "\n" for caption in made))
+    files.write_text(path, "".join(map(line, made)))
 
 
 def read(path: Path) -> list[Caption]:
     # Split at \n alone: a caption may hold other characters that str.splitlines would split at.
-    return [Caption(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return [Caption(**json.loads(text)) for text in path.read_text(encoding="utf-8").split("\n") if text]
+
+
+def counts(made: Sequence[Caption]) -> dict[str, int]:
+    """What a reader of the captions must know of them: how many, and how many were cut or are empty."""
+    return {
+        "captions": len(made),
+        "cut": sum(caption.finish == "length" for caption in made),
+        "empty": sum(not caption.caption for caption in made),
+    }

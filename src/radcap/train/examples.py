@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
 
 
 class Examples(Dataset):  # type: ignore[type-arg]
-    """Encoded (image, prompt, caption) examples of a split; `cache` keeps them in memory once encoded."""
+    """Encoded (image, prompt, caption) examples of a split; `cache` keeps them in memory once encoded.
 
-    def __init__(self, loaded: Loaded, rows: Rows, prompt: str, *, max_caption_tokens: int, cache: bool) -> None:
-        self.loaded, self.rows, self.prompt = loaded, rows, prompt
+    `prompts`: one for each row.
+    """
+
+    def __init__(
+        self, loaded: Loaded, rows: Rows, prompts: Sequence[str], *, max_caption_tokens: int, cache: bool
+    ) -> None:
+        self.loaded, self.rows, self.prompts = loaded, rows, prompts
         self.max_caption_tokens = max_caption_tokens
         self.kept: dict[int, Tensors] | None = {} if cache else None
 
@@ -30,9 +37,8 @@ class Examples(Dataset):  # type: ignore[type-arg]
         if self.kept is not None and index in self.kept:
             return dict(self.kept[index])
         row = self.rows[index]
-        example, _ = encode(
-            self.loaded, row["image"], self.prompt, caption=row["caption"], max_caption_tokens=self.max_caption_tokens
-        )
+        options = {"caption": row["caption"], "max_caption_tokens": self.max_caption_tokens}
+        example, _ = encode(self.loaded, row["image"], self.prompts[index], **options)
         if self.kept is not None:
             self.kept[index] = example
         return dict(example)
@@ -42,6 +48,11 @@ class Examples(Dataset):  # type: ignore[type-arg]
         """Tokens of every caption before it is cut, end token included."""
         adapter, processor = self.loaded.family, self.loaded.processor
         return [len(adapter.caption_ids(processor, text)) + 1 for text in self.rows["caption"]]
+
+    def caption_tokens(self, share: float) -> int:
+        """So many tokens, end token included, as this share of the captions do not exceed as they train."""
+        lengths = sorted(min(length, self.max_caption_tokens) for length in self.caption_lengths)
+        return lengths[math.ceil(share * len(lengths)) - 1]
 
     def cut_captions(self) -> int:
         """How many captions are longer than `max_caption_tokens` and train cut."""

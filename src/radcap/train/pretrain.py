@@ -33,7 +33,7 @@ def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, l
     untrained, processor = adapter.miniature(model.miniature, texts)
     draw_weights(untrained)
     loaded = Loaded(adapter, untrained, processor)
-    examples = Examples(loaded, general, prompt, max_caption_tokens=MAX_CAPTION_TOKENS, cache=True)
+    examples = Examples(loaded, general, [prompt] * len(general), max_caption_tokens=MAX_CAPTION_TOKENS, cache=True)
     recipe = Recipe(
         steps=settings.steps,
         batch_size=settings.batch_size,

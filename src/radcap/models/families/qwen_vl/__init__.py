@@ -73,6 +73,9 @@ class QwenVL(Family):
     def end_id(self, processor: Any) -> int:
         return int(processor.tokenizer.convert_tokens_to_ids(END))
 
+    def image_tokens(self, processor: Any, *, width: int, height: int) -> int:
+        return int(processor.image_processor.get_number_of_image_patches(height, width, {})) // MERGE**2
+
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:
         features = dict(processor.image_processor(images=[image], return_tensors="pt"))
         tokens = int(features["image_grid_thw"].prod()) // processor.image_processor.merge_size**2

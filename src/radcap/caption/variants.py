@@ -1,0 +1,84 @@
+"""What a model captions a split with: its prompts, its decoding rules, and the fingerprint of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from radcap import files, layout, records
+from radcap.caption.prompts import own_labels, predicted_labels, prompt
+from radcap.caption.search import Rules
+from radcap.modality.results import read_predictions
+from radcap.models.base import RECORD
+from radcap.settings import Settings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Captions by one prompt. `is_tuned`: by the fine-tuned model, else by its base. `labelled`: prompts that say a
+    modality, None where the variant never does."""
+
+    name: str
+    prompts: tuple[str, ...]
+    is_tuned: bool = True
+    labelled: int | None = None
+
+
+def variants(params: Settings, key: str, rows: Dataset) -> list[Variant]:
+    """The prompts of a model's block, and its base's where the profile says so."""
+    made = [variant(params, key, name, rows) for name in params.model(key).prompts]
+    if params.active.generate.base:
+        plain = next(one for one in made if one.name == "plain")
+        made.append(Variant("base", plain.prompts, is_tuned=False))
+    return made
+
+
+def variant(params: Settings, key: str, name: str, rows: Dataset) -> Variant:
+    """One prompt for every row of the test split. UserError where the modality classifier has not run."""
+    if name == "plain":
+        return with_labels(params, key, name, [None] * len(rows))
+    modality = params.prompt.modality
+    if modality.labels == "oracle":
+        return with_labels(params, key, name, own_labels(rows["cuis"]))
+    guesses = read_predictions(layout.modalities("test"))
+    return with_labels(params, key, name, predicted_labels(list(rows["id"]), guesses, threshold=modality.threshold))
+
+
+def with_labels(params: Settings, key: str, name: str, labels: Sequence[str | None]) -> Variant:
+    """A variant whose prompts say these labels."""
+    model = params.model(key)
+    said = model.modality_instruction if name == "modality" else "{instruction}"
+    texts = tuple(prompt(model.template, said, params.prompt.instruction, label) for label in labels)
+    labelled = None if name == "plain" else sum(label is not None for label in labels)
+    return Variant(name, texts, labelled=labelled)
+
+
+def rules(params: Settings, key: str) -> Rules:
+    """The section generate, with p99 looked up in what fine-tuning counted."""
+    told = params.generate.model_dump()
+    if told["max_new_tokens"] == "p99":
+        told["max_new_tokens"] = files.read_json(layout.tuned(key) / "audit.json")["caption_tokens_p99"]
+    return Rules(**told)
+
+
+def fingerprint(params: Settings, key: str, rows: Dataset, made: Sequence[Variant]) -> str:
+    """SHA-256 (first 16 digits) of all that decides the captions, to the last digit."""
+    defining: dict[str, Any] = {
+        "base": files.sha256(layout.base(key) / RECORD),
+        "tuned": files.folder_hashes(layout.tuned(key)),
+        "rows": [list(rows["id"]), list(rows["sha256"])],
+        "variants": [[one.name, one.prompts, one.is_tuned] for one in made],
+        "rules": vars(rules(params, key)),
+        "batch_size": params.active.generate.batch_size,
+        "dtype": params.active.dtype,
+        "threads": params.active.threads,
+        "packages": records.versions(*records.PACKAGES),
+        "code": records.code("caption", "models", "adapt", "data/images.py"),
+    }
+    return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]
