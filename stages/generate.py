@@ -33,19 +33,23 @@ def main(key: str) -> None:
         for one in wanted:
             decode(one)
         return
-    with records.volatile("generate", key), files.whole_folder(layout.captions(key)) as out:
+    with records.volatile("generate", key):
         parts.prune()
         if profile.generate.processes > 1:
             processes.launch(__file__, key, processes=profile.generate.processes)
-        report = {}
-        for one in wanted:
-            made = decode(one)
-            write(out / f"{one.name}.jsonl", made)
-            report[one.name] = counts(made) | {"labelled": one.labelled}
-        files.write_json(out / "counts.json", {"max_new_tokens": limits.max_new_tokens, "variants": report})
+        made = {one.name: decode(one) for one in wanted}
+        report = {one.name: counts(made[one.name]) | told(one) for one in wanted}
+        with files.whole_folder(layout.captions(key)) as out:
+            for name, lines in made.items():
+                write(out / f"{name}.jsonl", lines)
+            files.write_json(out / "counts.json", {"max_new_tokens": limits.max_new_tokens, "variants": report})
     parts.remove()
     for name, found in report.items():
         print(f"generate {key}, {name}: {found['cut']} of {found['captions']} captions cut, {found['empty']} empty")
+
+
+def told(one: Variant) -> dict[str, int]:
+    return {} if one.labelled is None else {"modality_said": one.labelled}
 
 
 def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:

@@ -45,11 +45,13 @@ def main(key: str) -> None:
         tuned = results.pop("plain")
         without = {"missing": evaluator.missing} if evaluator.missing else {}
         files.write_json(layout.metrics(key), tuned | results | without)
-    with tracking.run(params, key) as tracked:
-        if tracked.is_new:
-            for row in read_log(layout.tuned(key) / "log.csv"):
-                tracked.curve(row)
-        tracked.scores(tuned | results)
+    for prompt in params.model(key).prompts:
+        # Only the plain prompt's run is there since the fine-tune.
+        with tracking.run(params, key, prompt=prompt, fresh=prompt != "plain") as tracked:
+            if tracked.is_new:
+                for row in read_log(layout.tuned(key) / "log.csv"):
+                    tracked.curve(row)
+            tracked.scores(tuned | results if prompt == "plain" else results[prompt])
 
 
 if __name__ == "__main__":

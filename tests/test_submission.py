@@ -166,7 +166,10 @@ def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def write_captions(ids: Sequence[str], *, variant: str = "plain") -> None:
     texts = [("CT,\u2028axial", "end"), ("", "end"), ("MRI of the", "length")]
-    made = [lines.Caption(id_, variant, text, 9, end) for id_, (text, end) in zip(ids, texts, strict=False)]
+    made = [
+        lines.Caption(id=id_, variant=variant, raw=text, caption=text, tokens=9, finish=end, logprob=-1.0)
+        for id_, (text, end) in zip(ids, texts, strict=False)
+    ]
     lines.write(layout.captions("moondream2") / f"{variant}.jsonl", made)
 
 

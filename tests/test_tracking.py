@@ -20,6 +20,7 @@ def test_a_fingerprint_changes_with_what_defines_the_run_alone() -> None:
     plain = tracking.fingerprint(PARAMS, "smolvlm_500m")
     assert tracking.fingerprint(with_lora(strategy="hybrid"), "smolvlm_500m") != plain
     assert tracking.fingerprint(PARAMS, "llava_1_5_7b") != plain
+    assert tracking.fingerprint(PARAMS, "smolvlm_500m", prompt="modality") != plain
     full = tracking.fingerprint(PARAMS, "vision_gpt2")
     assert tracking.fingerprint(with_lora(strategy="hybrid"), "vision_gpt2") == full
     without = PARAMS.model_copy(update={"models": {"vision_gpt2": PARAMS.models["vision_gpt2"]}})

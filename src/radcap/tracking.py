@@ -1,4 +1,4 @@
-"""MLflow: one run per model and strategy, found again by a fingerprint of what defines it."""
+"""MLflow: one run per model, strategy and prompt, found again by a fingerprint of what defines it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def defining(settings: Settings, model: str) -> dict[str, Any]:
     }
 
 
-def fingerprint(settings: Settings, model: str) -> str:
+def fingerprint(settings: Settings, model: str, *, prompt: str = "plain") -> str:
     """SHA-256 (first 16 digits) of what defines the run."""
-    text = json.dumps(defining(settings, model), sort_keys=True)
+    text = json.dumps({**defining(settings, model), "prompted": prompt}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -72,13 +72,13 @@ class Run:
 
 
 @contextlib.contextmanager
-def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]:
-    """The run of a model under these settings: found by its tag, else made. `fresh` replaces an older one.
+def run(settings: Settings, model: str, *, prompt: str = "plain", fresh: bool = False) -> Iterator[Run]:
+    """The run of a model and prompt under these settings: found by its tag, else made. `fresh` replaces an older one.
 
     Ends FINISHED when the block ends well, FAILED otherwise. UserError when the store cannot be opened.
     """
     client, experiment = _open()
-    mark = fingerprint(settings, model)
+    mark = fingerprint(settings, model, prompt=prompt)
     old = client.search_runs([experiment], f"tags.`{TAG}` = '{mark}'")
     if fresh:
         for entry in old:
@@ -87,7 +87,7 @@ def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]
         current = Run(client, old[0].info.run_id, is_new=False)
         client.update_run(current.run_id, status="RUNNING")
     else:
-        current = _create(client, experiment, settings, model, mark)
+        current = _create(client, experiment, settings, model, prompt=prompt, mark=mark)
     try:
         yield current
     except BaseException:
@@ -96,12 +96,13 @@ def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]
     client.set_terminated(current.run_id)
 
 
-def _create(client: Any, experiment: str, settings: Settings, model: str, mark: str) -> Run:
+def _create(client: Any, experiment: str, settings: Settings, model: str, *, prompt: str, mark: str) -> Run:
     from mlflow.entities import Param, RunTag
 
     variant = settings.variant(model)
-    tags = {TAG: mark, "model": model, "variant": variant, "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
-    created = client.create_run(experiment, run_name=f"{model} {variant}")
+    tags = {TAG: mark, "model": model, "variant": variant, "prompt": prompt}
+    tags["dvc_experiment"] = os.environ.get("DVC_EXP_NAME", "")
+    created = client.create_run(experiment, run_name=f"{model} {variant} {prompt}")
     client.log_batch(
         created.info.run_id,
         params=[Param(name, str(value)) for name, value in _flat(defining(settings, model)).items()],

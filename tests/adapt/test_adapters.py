@@ -13,6 +13,7 @@ from radcap.adapt.quantize import four_bit
 from radcap.adapt.saved import load_tuned, save_tuned
 from radcap.adapt.strategies import Targets, components
 from radcap.caption.generate import captions
+from radcap.caption.search import Rules
 from radcap.errors import UserError
 from radcap.export import export
 from radcap.models import base
@@ -126,11 +127,12 @@ def test_exported_weights_caption_as_the_adapter_does(key: str, tmp_path: Path, 
     moved(trainee)
     save_tuned(loaded, trainee, tmp_path / "tuned", base_folder=tmp_path / "base")
     export(tmp_path / "tuned", tmp_path / "base", tmp_path / "merged", merged=True, dtype="float32")
-    options = {"variant": "plain", "batch_size": 2, "beams": 1, "max_new_tokens": 8}
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    options = {"variant": "plain", "batch_size": 2, "rules": Rules(beams=1, max_new_tokens=8)}
+    prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
     adapter = load_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
     whole = base.load_weights(loaded.family, str(tmp_path / "merged"), revision=None, dtype="float32")
-    assert captions(whole, rows, prompt, **options) == captions(adapter, rows, prompt, **options)
+    by_whole, by_adapter = (captions(lambda it=it: it, rows, prompts, **options) for it in (whole, adapter))
+    assert by_whole == by_adapter
 
 
 def test_adapters_name_a_published_base_by_its_checkpoint(tmp_path: Path) -> None:

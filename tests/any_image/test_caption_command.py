@@ -13,7 +13,10 @@ from radcap.adapt.lora import add_lora
 from radcap.adapt.saved import load_tuned, save_tuned
 from radcap.any_image.captions import RESEARCH_ONLY
 from radcap.caption.generate import captions
+from radcap.caption.variants import rules
 from radcap.data import store
+from radcap.modality import classifier
+from radcap.modality.predict import classify, open_classifier
 from radcap.models import base
 from radcap.models.inputs import fill
 from tests.any_image.test_pictures import BYTES, WINDOW, dicom, encoded, written
@@ -38,7 +41,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if "lora_B" in name:
                 parameter.data.normal_(std=0.5)
         save_tuned(loaded, trainee, layout.tuned(KEY), base_folder=layout.base(KEY))
-        files.write_json(layout.tuned(KEY) / "audit.json", {"variant": "published"})
+        files.write_json(layout.tuned(KEY) / "audit.json", {"variant": "published", "caption_tokens_p99": 24})
+        classifier.miniature(PARAMS.modality.miniature).save(layout.MODALITY)
+        files.write_json(layout.MODALITY / base.RECORD, {})
         (folder / "scans").mkdir()
         for number, name in enumerate(NAMES):
             (folder / "scans" / name).write_bytes(png(number, size=(40 + 20 * number, 32)))
@@ -74,9 +79,9 @@ def expected(project: Path) -> dict[str, str]:
         made = [store.Row(id=name, image=(project / "scans" / name).read_bytes(), **blank) for name in NAMES]
         store.write(split, made)
         tuned = load_tuned(layout.tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
-        prompt = fill(PARAMS.models[KEY].template, PARAMS.prompt.instruction)
-        options = PARAMS.generate.model_dump() | {"variant": "plain", "batch_size": PARAMS.active.generate.batch_size}
-        return {caption.id: caption.caption for caption in captions(tuned, store.read(split), prompt, **options)}
+        prompts = [fill(PARAMS.models[KEY].template, PARAMS.prompt.instruction)] * len(NAMES)
+        options = {"variant": "plain", "rules": rules(PARAMS, KEY), "batch_size": 2}
+        return {one.id: one.caption for one in captions(lambda: tuned, store.read(split), prompts, **options)}
 
 
 def test_a_folder_as_text(run, expected: dict[str, str]) -> None:
@@ -98,13 +103,27 @@ def test_alone_and_in_a_batch_and_in_any_order_the_caption_is_the_same(run, expe
 
 def test_json_lines_and_a_file(run, workspace: Path, expected: dict[str, str]) -> None:
     lines = [json.loads(line) for line in run("scans", "--json")[1].splitlines()]
-    assert [list(line) for line in lines] == [["path", "model", "variant", "caption", "tokens", "finish"]] * 3
+    fields = ["path", "model", "strategy", "prompt", "modality", "raw", "caption", "tokens", "finish", "logprob"]
+    assert [list(line) for line in lines] == [fields] * 3
     assert [line["caption"] for line in lines] == list(expected.values())
-    assert {(line["model"], line["variant"]) for line in lines} == {(KEY, "published")}
+    about = {(line["model"], line["strategy"], line["prompt"], line["modality"]) for line in lines}
+    assert about == {(KEY, "published", "plain", None)}
     assert lines[0]["path"] == "scans/a.png"
     code, out, _ = run("scans", "--json", "--out", "told/captions.jsonl", "--strategy", "published")
     assert (code, out) == (0, "3 captions in told/captions.jsonl\n")
     assert [json.loads(line) for line in Path("told/captions.jsonl").read_text().splitlines()] == lines
+
+
+def test_the_prompt_may_say_the_modality_that_the_classifier_sees(run, workspace: Path) -> None:
+    """An untrained classifier sees something in every picture, and the prompt says it."""
+    code, out, _ = run("scans", "--json", "--prompt", "modality")
+    lines = [json.loads(line) for line in out.splitlines()]
+    images = [(workspace / "scans" / name).read_bytes() for name in NAMES]
+    seen = [label for label, _ in classify(open_classifier(), images, batch_size=2)]
+    assert (code, [line["modality"] or "other" for line in lines]) == (0, seen)
+    plain = [json.loads(line) for line in run("scans", "--json")[1].splitlines()]
+    said = [line["modality"] is not None for line in lines]
+    assert [a["raw"] != b["raw"] or a["logprob"] != b["logprob"] for a, b in zip(lines, plain, strict=True)] == said
 
 
 def test_a_dicom_is_captioned_as_the_picture_that_it_shows(run, workspace: Path) -> None:
@@ -159,10 +178,12 @@ def test_a_model_that_is_not_there(run) -> None:
     assert run("scans", model="nobody")[2][0].startswith("radcap: error: unknown model 'nobody'; allowed: ")
 
 
-def test_a_model_that_trains_in_full_has_no_strategy(run, workspace: Path) -> None:
+def test_a_model_that_trains_in_full_has_no_strategy_and_takes_no_modality(run, workspace: Path) -> None:
     for folder in (layout.tuned("vision_gpt2"), layout.base("vision_gpt2")):
         folder.mkdir(parents=True)
     files.write_json(layout.tuned("vision_gpt2") / "audit.json", {"variant": "full"})
     files.write_json(layout.base("vision_gpt2") / base.RECORD, {})
     line = "vision_gpt2 trains in full, without adapters; leave out the strategy 'hybrid'"
     assert run("scans", "--strategy", "hybrid", model="vision_gpt2") == (2, "", [f"radcap: error: {line}"])
+    line = "vision_gpt2 takes no prompt modality: its modality_instruction is none in params.yaml"
+    assert run("scans", "--prompt", "modality", model="vision_gpt2") == (2, "", [f"radcap: error: {line}"])

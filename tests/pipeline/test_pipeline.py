@@ -67,7 +67,15 @@ REACH = [
     ("profiles.rocov2.modality.epochs", 6, set()),
     ("profiles.rocov2.lora.learning_rate", 0.0002, set()),
     ("models.smolvlm_500m.published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
-    ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "finetune@smolvlm_500m", "aggregate"}),
+    ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "aggregate"}),
+    ("models.smolvlm_500m.prompts", ["plain"], {"generate@smolvlm_500m", "aggregate"}),
+    ("models.smolvlm_500m.modality_instruction", "{modality}: {instruction}", {"generate@smolvlm_500m", "aggregate"}),
+    (
+        "models.smolvlm_500m.training_instruction",
+        "{modality}: {instruction}",
+        {"finetune@smolvlm_500m", "aggregate"},
+    ),
+    ("prompt.modality.labels", "oracle", each("generate") | {"aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
     ("prompt.instruction", "Caption it.", each("finetune") | each("generate") | {"aggregate"}),
     ("generate.beams", 2, each("generate")),
@@ -118,22 +126,22 @@ def mlflow_runs(project: Project) -> list[dict[str, str]]:
     runs = client.search_runs([experiment.experiment_id])
     for run in runs:
         assert run.info.status == "FINISHED"
-        assert {
-            "train/loss",
-            "train/valid_loss",
-            "rouge1",
-            "bertscore",
-            "umls_f1",
-            "base.rouge1",
-        } <= run.data.metrics.keys()
+        wanted = {"train/loss", "train/valid_loss", "rouge1", "bertscore", "umls_f1"}
+        wanted |= {"base.rouge1"} if run.data.tags["prompt"] == "plain" else set()
+        assert wanted <= run.data.metrics.keys()
         assert run.data.params["model.key"] == run.data.tags["model"]
         assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 1
-    return [{name: run.data.tags[name] for name in ("model", "variant")} for run in runs]
+    return [{name: run.data.tags[name] for name in ("model", "variant", "prompt")} for run in runs]
 
 
-def test_mlflow_holds_one_run_per_model(clones) -> None:
-    found = sorted((run["model"], run["variant"]) for run in mlflow_runs(clones[1]))
-    assert found[: len(KEYS)] == [(key, PARAMS.variant(key)) for key in sorted(KEYS)]
+def runs_of(keys: tuple[str, ...], variant: str | None = None) -> list[tuple[str, ...]]:
+    """(model, how it was trained, prompt) of each run that one repro makes."""
+    return [(key, variant or PARAMS.variant(key), prompt) for key in keys for prompt in PARAMS.models[key].prompts]
+
+
+def test_mlflow_holds_one_run_per_model_and_prompt(clones) -> None:
+    found = [tuple(run.values()) for run in mlflow_runs(clones[1])]
+    assert sorted(found) == sorted(runs_of(KEYS))
 
 
 def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> None:
@@ -154,8 +162,8 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
     diff = project.run("dvc", "metrics", "diff", "--md")
     assert "| metrics/smolvlm_500m.json |" in re.sub(" +", " ", diff)
     assert "vision_gpt2" not in diff
-    found = sorted((run["model"], run["variant"]) for run in mlflow_runs(project))
-    assert found == sorted([(k, PARAMS.variant(k)) for k in KEYS] + [(k, "hybrid") for k in LORA_KEYS])
+    found = [tuple(run.values()) for run in mlflow_runs(project)]
+    assert sorted(found) == sorted(runs_of(KEYS) + runs_of(LORA_KEYS, "hybrid"))
     project.run("git", "checkout", "--quiet", "--", ".")
     project.run("dvc", "checkout")
 
@@ -170,7 +178,7 @@ def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
     shown = project.run("dvc", "exp", "show", "--json", "--no-pager")
     assert "small-rank" in shown
     runs = mlflow_runs(project)
-    assert len(runs) == before + 1
+    assert len(runs) == before + len(PARAMS.models["smolvlm_500m"].prompts)
     assert not (project.folder / "mlruns").exists()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from radcap.caption.generate import captions
+from radcap.caption.search import Rules
 from radcap.data import store
 from radcap.models.inputs import fill
 from radcap.settings import Phase
@@ -86,8 +87,9 @@ def test_accumulation_gives_the_losses_of_the_whole_batch(key: str, rows) -> Non
 @pytest.mark.parametrize("key", KEYS)
 def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
     _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.005)
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
-    made = captions(loaded, rows, prompt, variant="plain", batch_size=3, beams=1, max_new_tokens=60)
+    prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
+    rules = Rules(beams=1, max_new_tokens=60)
+    made = captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, rules=rules)
     assert [caption.id for caption in made] == list(rows["id"])
     assert {caption.finish for caption in made} == {"end"}
     assert [caption.caption for caption in made] == list(rows["caption"])
@@ -102,7 +104,10 @@ def test_long_captions_are_counted(rows) -> None:
     loaded = fresh("smolvlm_500m")
     lengths = [len(loaded.family.caption_ids(loaded.processor, text)) + 1 for text in rows["caption"]]
     limit = sorted(lengths)[-2]
-    assert Examples(loaded, rows, [""] * len(rows), max_caption_tokens=limit, cache=False).cut_captions() == 1
+    cut = Examples(loaded, rows, [""] * len(rows), max_caption_tokens=limit, cache=False)
+    assert cut.cut_captions() == 1
+    lengths = sorted(min(length, limit) for length in cut.caption_lengths)
+    assert [cut.caption_tokens(share) for share in (0.25, 0.26, 0.99)] == [lengths[0], lengths[1], lengths[3]]
 
 
 def test_the_log_survives_csv(tmp_path: Path) -> None:

@@ -24,13 +24,7 @@ def decode(loaded: Loaded, examples: Sequence[Tensors], rules: Rules) -> list[De
     inputs = {name: _placed(tensor, model) for name, tensor in batch.items()}
     search = Search(len(examples), rules, end=adapter.end_id(loaded.processor), device=model.device)
     # transformers encodes the images and makes the cache; the search takes the place of its own.
-    model.generate(
-        **inputs,
-        generation_config=_plain(loaded),
-        max_new_tokens=rules.max_new_tokens,
-        custom_generate=_run,
-        search=search,
-    )
+    model.generate(**inputs, generation_config=_plain(loaded, rules), custom_generate=_run, search=search)
     return search.best()
 
 
@@ -75,12 +69,13 @@ def _placed(tensor: torch.Tensor, model: Any) -> torch.Tensor:
     return tensor.to(model.device, model.dtype) if tensor.is_floating_point() else tensor.to(model.device)
 
 
-def _plain(loaded: Loaded) -> GenerationConfig:
-    """Token ids and nothing else: published repositories bring penalties and the like along, which no setting shows."""
+def _plain(loaded: Loaded, rules: Rules) -> GenerationConfig:
+    """What the cache and the first inputs need and nothing else: published repositories bring penalties and the like
+    along, which no setting shows. The end token is the search's matter."""
     own = loaded.model.generation_config
     return GenerationConfig(
+        max_new_tokens=rules.max_new_tokens,
         bos_token_id=own.bos_token_id,
         decoder_start_token_id=own.decoder_start_token_id,
-        eos_token_id=loaded.family.end_id(loaded.processor),
         pad_token_id=loaded.family.pad_id(loaded.processor),
     )

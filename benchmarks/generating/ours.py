@@ -1,0 +1,26 @@
+"""radcap's share of a benchmark in a process of its own."""
+
+from typing import Any
+
+import torch
+
+from radcap import layout, settings
+from radcap.adapt.saved import load_tuned
+from radcap.caption.generate import Share, captions
+from radcap.caption.search import Rules
+from radcap.caption.variants import with_labels
+from radcap.data import store
+
+
+def worker(pipe: Any, rank: int, key: str, images: int, rules: Rules, batch_size: int, processes: int) -> None:
+    """Open the model, then caption this process's batches whenever told to; send (row, text) pairs."""
+    torch.set_num_threads(1)
+    rows = store.read(layout.split("train")).select(range(images))
+    prompts = with_labels(settings.load(), key, "plain", [None] * images).prompts
+    loaded = load_tuned(layout.tuned(key), layout.base(key), dtype="float32")
+    places = {id_: index for index, id_ in enumerate(rows["id"])}
+    options = {"variant": "plain", "rules": rules, "batch_size": batch_size, "share": Share(rank, processes)}
+    pipe.send("ready")
+    while pipe.recv() == "go":
+        made = captions(lambda: loaded, rows, prompts, **options)
+        pipe.send([(places[one.id], one.raw) for one in made])
