@@ -21,7 +21,7 @@ def decode(loaded: Loaded, examples: Sequence[Tensors], rules: Rules) -> list[De
     """Caption encoded prompts (each with a first dimension of 1) as one left-padded batch on the model's device."""
     adapter, model = loaded.family, loaded.model
     batch = collate(examples, adapter, pad_id=adapter.pad_id(loaded.processor), side="left")
-    inputs = {name: _placed(tensor, model) for name, tensor in batch.items()}
+    inputs = {name: placed(tensor, model) for name, tensor in batch.items()}
     search = Search(len(examples), rules, end=adapter.end_id(loaded.processor), device=model.device)
     # transformers encodes the images and makes the cache; the search takes the place of its own.
     model.generate(**inputs, generation_config=_plain(loaded, rules), custom_generate=_run, search=search)
@@ -65,7 +65,8 @@ def _rows(name: str, value: Any, chosen: torch.Tensor) -> Any:
     return value.index_select(-2 if name == "position_ids" else 0, chosen)
 
 
-def _placed(tensor: torch.Tensor, model: Any) -> torch.Tensor:
+def placed(tensor: torch.Tensor, model: Any) -> torch.Tensor:
+    """A tensor where the model is, numbers with a point in its precision."""
     return tensor.to(model.device, model.dtype) if tensor.is_floating_point() else tensor.to(model.device)
 
 
