@@ -103,7 +103,8 @@ def example(loaded: Loaded) -> Tensors:
 
 @torch.inference_mode()
 def one_by_one(loaded: Loaded, given: list[Tensors], tokens: int) -> list[list[int]]:
-    # Without an end token nothing ends a caption before its last.
+    # Without an end token nothing ends a caption before its last; transformers takes what is unset from the model's.
+    loaded.model.generation_config.eos_token_id = None
     config = GenerationConfig(max_new_tokens=tokens, do_sample=False, pad_token_id=0)
     made = []
     for inputs in given:
