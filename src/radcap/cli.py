@@ -26,6 +26,11 @@ def main(arguments: list[str] | None = None) -> None:
     report.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
     report.set_defaults(run=results.report)
 
+    audit = commands.add_parser("audit", help="recompute the study's tables, and our own, from their components")
+    audit.add_argument("--json", action="store_true", help="as JSON")
+    audit.add_argument("--strict", action="store_true", help="end with exit code 1 where a figure is off")
+    audit.set_defaults(run=results.audit)
+
     sheet = commands.add_parser("sheet", help="draw a contact sheet of a prepared split")
     sheet.add_argument("split", choices=[*layout.SPLITS, "general"])
     sheet.add_argument("--out", type=Path, default=Path("sheet.png"), metavar="FILE", help="default: %(default)s")

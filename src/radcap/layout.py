@@ -35,6 +35,11 @@ def metrics(model: str) -> Path:
     return METRICS / f"{model}.json"
 
 
+def tables() -> Path:
+    """The study's tables from this workspace's results, a file of each form."""
+    return REPORTS / "tables"
+
+
 def score_cache() -> Path:
     """What scoring keeps of references and images, for every model, experiment and `radcap score`."""
     return main_workspace() / "checkpoints" / "score"

@@ -7,6 +7,7 @@ from typing import Any
 
 from radcap import files, layout
 from radcap.errors import UserError
+from radcap.report.markdown import markdown
 from radcap.settings import Settings
 
 COLUMNS = {
@@ -72,13 +73,6 @@ def unscored(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
     found = list(results)
     return [name for name in COLUMNS if any(figures.get(name) is not None for figures in found)]
-
-
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]], *, words: int = 1) -> str:
-    """A Markdown table, the first `words` columns left, the others right."""
-    head = list(header)
-    lines = [head, [*("---" for _ in head[:words]), *("---:" for _ in head[words:])], *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def summary(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str:
