@@ -1,5 +1,9 @@
-"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own)."""
+"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own).
 
+What trained and how goes along, so that reports need scores/M alone.
+"""
+
+import shutil
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
@@ -36,6 +40,8 @@ def main(key: str) -> None:
             results[variant] = measured.means(params.score.protocol)
             details[variant] = measured.record()
         files.write_json(out / "means.json", details)
+        for name in ("audit.json", "log.csv"):
+            shutil.copyfile(layout.tuned(key) / name, out / name)
         identity = {
             "protocol": params.score.protocol,
             "settings": tracking.defining(params, key),

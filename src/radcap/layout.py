@@ -15,6 +15,11 @@ def split(name: str) -> Path:
     return Path("data") / f"{name}.arrow"
 
 
+def prepared() -> Path:
+    """What prepare counted."""
+    return Path("data/report.json")
+
+
 def base(model: str) -> Path:
     return Path("models/base") / model
 

@@ -21,7 +21,7 @@ def ran(output: str) -> set[str]:
 
 
 def test_two_clones_give_the_same_bytes(clones) -> None:
-    first, second = (clone.results("metrics", "captions", "reports", "data", "scores") for clone in clones)
+    first, second = (clone.results("metrics", "captions", "reports", "plots", "data", "scores") for clone in clones)
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == set()
     assert {f"metrics/{key}.json" for key in KEYS} | {"metrics/overall.json", "reports/summary.md"} <= first.keys()
@@ -61,7 +61,8 @@ REACH = [
     ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "finetune@smolvlm_500m", "aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
     ("prompt.instruction", "Caption it.", each("finetune") | each("generate") | {"aggregate"}),
-    ("generate.beams", 2, each("generate")),
+    ("generate.beams", 2, each("generate") | {"aggregate"}),
+    ("report.alpha", 0.01, {"aggregate"}),
     ("score.protocol", "imageclef-2025", each("score") | {"aggregate"}),
 ]
 
@@ -84,6 +85,7 @@ CODE = [
     ("src/radcap/adapt/strategies.py", each("finetune") | {"aggregate"}),
     ("src/radcap/train/pretrain.py", each("base")),
     ("src/radcap/report/tables.py", {"aggregate"}),
+    ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
     ("src/radcap/settings.py", set()),
     ("src/radcap/tracking.py", set()),

@@ -108,7 +108,7 @@ def _test_ids() -> tuple[list[str], str]:
     from radcap.data import store
 
     ids = list(store.read(layout.split("test"))["id"])
-    report = Path("data/report.json")
+    report = layout.prepared()
     refused = files.read_json(report)["splits"]["test"]["quarantined"] if report.exists() else {}
     lost = sum(refused.values())
     return ids, f"\nthe test split lacks {lost} of its source's rows, see data/quarantine.csv" if lost else ""

@@ -18,13 +18,13 @@ def figures(settings: Settings) -> Figures | None:
     if not found:
         return None
     table5 = layout.tables() / "table5.json"
-    changes = files.read_json(table5)["rows"] if table5.exists() else []
+    told = files.read_json(table5)["rows"] if table5.exists() else []
     prompted = {key: row(result["modality"]) for key, result in found.items() if "modality" in result}
     return Figures(
         source="metrics/*.json",
         main={key: row(result) for key, result in found.items()},
         prompted=prompted,
-        changes={told["model"]: _changes(told) for told in changes if told["model"] in prompted},
+        changes={line["model"]: _changes(line) for line in told if _is_change(line, prompted)},
         others={
             f"{key} {state}": row(part)
             for key, result in found.items()
@@ -41,9 +41,13 @@ def row(result: Mapping[str, Any]) -> dict[str, Printed]:
     return {name: rounded(result[name], PLACES) for name in COLUMNS if result.get(name) is not None}
 
 
-def _changes(told: Mapping[str, Any]) -> dict[str, Printed]:
+def _is_change(line: Mapping[str, Any], prompted: Mapping[str, Any]) -> bool:
+    return line["prompt"] == "change %" and line["model"] in prompted
+
+
+def _changes(line: Mapping[str, Any]) -> dict[str, Printed]:
     """A row of reports/tables/table5.json."""
-    changes = {name: told[name]["measured"]["change_percent"] for name in COLUMNS if name in told}
+    changes = {name: line[name]["measured"] for name in COLUMNS}
     return {name: rounded(value, 1) for name, value in changes.items() if value is not None}
 
 
