@@ -43,11 +43,25 @@ def test_finetune_and_score_share_a_run_and_a_new_finetune_replaces_it(workspace
         scored.scores({"rouge1": 0.5, "overall": None, "base": {"rouge1": 0.25}})
     found = scored.client.get_run(scored.run_id)
     assert found.info.status == "FINISHED"
-    assert found.data.metrics == {"train/loss": 1.0, "train/learning_rate": 0.1, "rouge1": 0.5, "base.rouge1": 0.25}
+    cost = {name: value for name, value in found.data.metrics.items() if name.startswith(tracking.COST)}
+    scores = {"train/loss": 1.0, "train/learning_rate": 0.1, "rouge1": 0.5, "base.rouge1": 0.25}
+    assert found.data.metrics == scores | cost
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {n.removeprefix(tracking.COST): v for n, v in cost.items()}
+    assert cost["finetune/seconds"] < 60
+    assert cost["finetune/peak_memory_mib"] > 50
     assert found.data.params["lora.strategy"] == PARAMS.lora.strategy
     with tracking.run(PARAMS, "smolvlm_500m", fresh=True) as again:
         assert again.run_id != tuned.run_id
     assert again.client.get_run(tuned.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_costs_are_looked_up_without_making_a_store(workspace: Path) -> None:
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {}
+    assert list(workspace.iterdir()) == []
+    with tracking.run(PARAMS, "smolvlm_500m") as scored:
+        scored.scores({"rouge1": 0.5})
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {}
+    assert tracking.costs(PARAMS, "llava_1_5_7b") == {}
 
 
 def test_a_failed_block_is_a_failed_run(workspace: Path) -> None:

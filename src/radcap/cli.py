@@ -23,13 +23,22 @@ def main(arguments: list[str] | None = None) -> None:
     repro.set_defaults(run=project.repro)
 
     report = commands.add_parser("report", help="show the results table")
-    report.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
+    shown = report.add_mutually_exclusive_group()
+    shown.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
+    shown.add_argument("--cost", action="store_true", help="what each model took here, beside its quality, instead")
     report.set_defaults(run=results.report)
 
     audit = commands.add_parser("audit", help="recompute the study's tables, and our own, from their components")
     audit.add_argument("--json", action="store_true", help="as JSON")
     audit.add_argument("--strict", action="store_true", help="end with exit code 1 where a figure is off")
     audit.set_defaults(run=results.audit)
+
+    compare = commands.add_parser("compare", help="experiments side by side: parameters, what trained, scores, tests")
+    compare.add_argument("experiments", nargs="*", metavar="EXP", help="or branches, commits; default: this commit's")
+    form = compare.add_mutually_exclusive_group()
+    form.add_argument("--md", action="store_true", help="as Markdown")
+    form.add_argument("--json", action="store_true", help="as JSON")
+    compare.set_defaults(run=results.compare)
 
     sheet = commands.add_parser("sheet", help="draw a contact sheet of a prepared split")
     sheet.add_argument("split", choices=[*layout.SPLITS, "general"])

@@ -9,14 +9,17 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from radcap import layout
+from radcap import layout, records
 from radcap.errors import UserError
 from radcap.settings import Settings
 
 EXPERIMENT = "radcap"
 TAG = "radcap.fingerprint"
+# Of the metrics that tell what a fine-tune took.
+COST = "finetune/"
 
 
 def defining(settings: Settings, model: str) -> dict[str, Any]:
@@ -66,6 +69,15 @@ class Run:
         points = [Metric(name, float(value), now, 0) for name, value in _flat(results).items() if value is not None]
         self.client.log_batch(self.run_id, metrics=points)
 
+    def cost(self, seconds: float) -> None:
+        """What the run took: wall time, and the peak of this process's memory."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        figures = {"seconds": round(seconds, 2), **records.peaks()}
+        points = [Metric(f"{COST}{name}", float(value), now, 0) for name, value in figures.items() if value is not None]
+        self.client.log_batch(self.run_id, metrics=points)
+
     def tag(self, **tags: str) -> None:
         for name, value in tags.items():
             self.client.set_tag(self.run_id, name, value)
@@ -73,7 +85,8 @@ class Run:
 
 @contextlib.contextmanager
 def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]:
-    """The run of a model under these settings: found by its tag, else made. `fresh` replaces an older one.
+    """The run of a model under these settings: found by its tag, else made. `fresh` replaces an older one, and what
+    the block took is logged: it is the fine-tune.
 
     Ends FINISHED when the block ends well, FAILED otherwise. UserError when the store cannot be opened.
     """
@@ -88,12 +101,26 @@ def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]
         client.update_run(current.run_id, status="RUNNING")
     else:
         current = _create(client, experiment, settings, model, mark)
+    start = time.perf_counter()
     try:
         yield current
+        if fresh:
+            current.cost(time.perf_counter() - start)
     except BaseException:
         client.set_terminated(current.run_id, "FAILED")
         raise
     client.set_terminated(current.run_id)
+
+
+def costs(settings: Settings, model: str) -> dict[str, float]:
+    """{seconds, peak_memory_mib, ...} of a model's fine-tune under these settings; empty where no store holds them."""
+    store = tracking_uri().removeprefix("sqlite:///")
+    if tracking_uri().startswith("sqlite:") and not Path(store).exists():
+        return {}
+    client, experiment = _open()
+    found = client.search_runs([experiment], f"tags.`{TAG}` = '{fingerprint(settings, model)}'")
+    metrics: dict[str, float] = found[0].data.metrics if found else {}
+    return {name.removeprefix(COST): value for name, value in metrics.items() if name.startswith(COST)}
 
 
 def _create(client: Any, experiment: str, settings: Settings, model: str, mark: str) -> Run:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from radcap import cli
 from tests.models_for_tests import PARAMS
 from tests.pipeline.conftest import FULL_KEYS, KEYS, LORA_KEYS, Project, copy
 
@@ -152,7 +153,9 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
     project.run("dvc", "checkout")
 
 
-def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
+def test_a_queued_experiment_reports_to_the_main_workspace_and_is_compared(
+    clones, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In a temporary copy of the workspace, with one model left."""
     project = clones[1]
     before = len(mlflow_runs(project))
@@ -164,6 +167,21 @@ def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
     runs = mlflow_runs(project)
     assert len(runs) == before + 1
     assert not (project.folder / "mlruns").exists()
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    cli.main(["compare", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["experiments"]) == ["baseline", "small-rank"]
+    assert told["parameters"]["lora.r"] == {"baseline": "published", "small-rank": 4}
+    assert told["parameters"]["models.vision_gpt2"] == {"baseline": "present", "small-rank": "(absent)"}
+    rows = {(row["model"], row["experiment"]): row for row in told["models"]}
+    base, small = (rows["smolvlm_500m", name] for name in told["experiments"])
+    assert base["trained"] == 16 * small["trained"]
+    assert base["seconds"] > 0 and small["seconds"] > 0
+    for row in (base, small):
+        assert isinstance(row["overall"], float)
+    tested = {(test["first"], test["second"]) for test in told["tests"]}
+    assert tested == {("small-rank", "baseline")}
 
 
 MISTAKES = [

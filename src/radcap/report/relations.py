@@ -41,9 +41,9 @@ def correlations(inputs: Inputs) -> list[dict[str, Any]]:
     return rows
 
 
-def correlate(pairs: Sequence[tuple[float, float | None]]) -> dict[str, float | int | None]:
+def correlate(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, float | int | None]:
     """n, rho, its p, tau, its p of pairs that have both."""
-    whole = [(cause, quality) for cause, quality in pairs if quality is not None]
+    whole = [(cause, quality) for cause, quality in pairs if cause is not None and quality is not None]
     names = ("rho", "rho_p", "tau", "tau_p")
     sides = list(zip(*whole, strict=True))
     if len(whole) < 3 or any(len(set(side)) == 1 for side in sides):

@@ -104,19 +104,20 @@ def as_json(found: Findings) -> dict[str, Any]:
         "tests": "paired sign-flip permutations, two-sided; p_holm within a family and column",
         "effect": "Cohen's dz",
         "estimates": [
-            {"model": model, "variant": variant, "column": column, **_rounded(asdict(estimate))}
+            {"model": model, "variant": variant, "column": column, **rounded(asdict(estimate))}
             for (model, variant), columns in found.estimates.items()
             for column, estimate in columns.items()
         ],
         "letters": {column: found.letters(column) for column in found.columns},
         "families": {
-            family: [_rounded(asdict(difference)) for difference in differences]
+            family: [rounded(asdict(difference)) for difference in differences]
             for family, differences in found.families.items()
         },
     }
 
 
-def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Floats as result files hold them."""
     return {
         key: round(value, P_PLACES if key.startswith("p") else PLACES) if isinstance(value, float) else value
         for key, value in figures.items()
