@@ -1,4 +1,4 @@
-"""MLflow: one run per model and strategy, found again by a fingerprint of what defines it."""
+"""MLflow: one run per model and strategy, found again by a fingerprint of what defines it, and one per report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ EXPERIMENT = "radcap"
 TAG = "radcap.fingerprint"
 # Of the metrics that tell what a fine-tune took.
 COST = "finetune/"
+# The run of the stage that writes the report.
+REPORT = "aggregate"
 
 
 def defining(settings: Settings, model: str) -> dict[str, Any]:
@@ -37,8 +39,11 @@ def defining(settings: Settings, model: str) -> dict[str, Any]:
 
 def fingerprint(settings: Settings, model: str) -> str:
     """SHA-256 (first 16 digits) of what defines the run."""
-    text = json.dumps(defining(settings, model), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _digest(defining(settings, model))
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def tracking_uri() -> str:
@@ -110,6 +115,29 @@ def run(settings: Settings, model: str, *, fresh: bool = False) -> Iterator[Run]
         client.set_terminated(current.run_id, "FAILED")
         raise
     client.set_terminated(current.run_id)
+
+
+def publish(settings: Settings, figures: Mapping[str, Any], folders: Sequence[Path]) -> str:
+    """The report as one run that holds the folders' files as artifacts, and figures by their path; its id.
+
+    It replaces an older one of the same models and settings. UserError when the store cannot be opened.
+    """
+    from mlflow.entities import RunTag
+
+    client, experiment = _open()
+    marks = {key: fingerprint(settings, key) for key in settings.models}
+    mark = _digest({"models": marks, "report": settings.report.model_dump(mode="json")})
+    for old in client.search_runs([experiment], f"tags.`{TAG}` = '{mark}'"):
+        client.delete_run(old.info.run_id)
+    created = client.create_run(experiment, run_name=REPORT)
+    current = Run(client, created.info.run_id, is_new=True)
+    tags = {TAG: mark, "stage": REPORT, "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
+    client.log_batch(current.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    current.scores(figures)
+    for folder in folders:
+        client.log_artifacts(current.run_id, str(folder), folder.name)
+    client.set_terminated(current.run_id)
+    return current.run_id
 
 
 def costs(settings: Settings, model: str) -> dict[str, float]:

@@ -108,9 +108,13 @@ def mlflow_runs(project: Project) -> list[dict[str, str]]:
     experiment = client.get_experiment_by_name("radcap")
     assert experiment is not None
     assert Path(experiment.artifact_location) == project.folder / "mlartifacts"
-    runs = client.search_runs([experiment.experiment_id])
+    found = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for report in (run for run in found if run.data.tags.get("stage") == "aggregate"):
+        assert "reports/summary.md" in {entry.path for entry in client.list_artifacts(report.info.run_id, "reports")}
+    runs = [run for run in found if "model" in run.data.tags]
+    assert len(runs) < len(found)
     for run in runs:
-        assert run.info.status == "FINISHED"
         assert {
             "train/loss",
             "train/valid_loss",
