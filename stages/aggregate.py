@@ -1,7 +1,7 @@
 """aggregate: every model's scores -> metrics/overall.json, plots/, and reports/ with tables, statistics, the plan."""
 
-from radcap import files, layout, records, settings
-from radcap.data import store
+from radcap import files, layout, records, settings, tracking
+from radcap.data import articles, store
 from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
 from radcap.report import tables, write
@@ -15,8 +15,11 @@ def main() -> None:
         files.write_json(layout.REPORTS / "plan.json", plan)
         files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
         given = inputs.read(params, plan)
-        files.write_json(layout.METRICS / "overall.json", tables.overall(given.metrics))
-        write.write(given, store.read(layout.split("test")))
+        overall = tables.overall(given.metrics)
+        files.write_json(layout.METRICS / "overall.json", overall)
+        test = store.read(layout.split("test"))
+        write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
+    tracking.publish(params, overall, [layout.REPORTS, layout.PLOTS])
     print(f"see {layout.REPORTS / 'summary.md'}")
 
 

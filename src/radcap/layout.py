@@ -7,6 +7,7 @@ SPLITS = ("train", "valid", "test")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")
+PLOTS = Path("plots")
 SCORERS = Path("models/scorers")
 
 
@@ -18,6 +19,11 @@ def split(name: str) -> Path:
 def prepared() -> Path:
     """What prepare counted."""
     return Path("data/report.json")
+
+
+def articles() -> Path:
+    """The source article of each image, where it is known."""
+    return Path("data/articles.csv")
 
 
 def base(model: str) -> Path:

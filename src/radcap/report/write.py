@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from radcap import files, layout, seeds
@@ -67,5 +66,5 @@ def _plots(inputs: Inputs, related: Mapping[str, Any], quality: str) -> None:
         "loss": plots.loss({key: read_log(layout.scores(key) / "log.csv") for key in inputs.models}),
         "complexity": plots.complexity(related["complexity"], quality),
     }
-    plots.write(Path("plots"), data)
+    plots.write(layout.PLOTS, data)
     plots.draw(layout.REPORTS / "plots", data, plots.Look(inputs, quality))
