@@ -101,6 +101,17 @@ def test_a_line_of_code_reaches_just_its_stages(project: Project, name: str, sta
     assert set(json.loads(project.run("dvc", "status", "--json").splitlines()[-1])) == stages
 
 
+def test_dvc_draws_every_plot(project: Project) -> None:
+    shown = json.loads(project.run("dvc", "plots", "show", "--json").splitlines()[-1])
+    assert "errors" not in shown
+    for name in ("overall", "parameters", "loss", "complexity"):
+        (plot,) = shown["data"][f"plots/{name}.csv"]
+        values = plot["content"]["data"]["values"]
+        assert {row["model"] for row in values} == set(KEYS)
+        # Each axis names a column that is there.
+        assert all(plot["content"]["encoding"][axis]["field"] in values[0] for axis in "xy")
+
+
 def mlflow_runs(project: Project) -> list[dict[str, str]]:
     from mlflow.tracking import MlflowClient
 

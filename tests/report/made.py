@@ -1,5 +1,6 @@
 """A made-up workspace: captions, scores and metrics of some models, without training anything."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,9 +58,7 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
             results[variant] = means(scored, PROTOCOLS[PROTOCOL], n=len(IDS))
             if variant != "shuffled":
                 finish = ["length", *["end"] * (len(IDS) - 1)]
-                made = [
-                    lines.Caption(i, variant, f"{key} {variant} of {i}", 9, f) for i, f in zip(IDS, finish, strict=True)
-                ]
+                made = [caption(i, variant, f"{key} {variant} of {i}", f) for i, f in zip(IDS, finish, strict=True)]
                 lines.write(layout.captions(key) / f"{variant}.jsonl", made)
         plain = results.pop("plain")
         reasons = {"missing": dict.fromkeys(missing, "no checkpoint")} if missing else {}
@@ -67,6 +66,20 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
         files.write_json(layout.scores(key) / "audit.json", audit(key))
         files.write_text(layout.scores(key) / "log.csv", "step,epoch,loss\n1,0.5,2.0\n2,1.0,1.5\n")
     files.write_json(layout.prepared(), prepared())
+
+
+def caption(id_: str, variant: str, text: str, finish: str) -> lines.Caption:
+    """With as many of these fields as captions have."""
+    known = {
+        "id": id_,
+        "variant": variant,
+        "raw": text,
+        "caption": text,
+        "tokens": 9,
+        "finish": finish,
+        "logprob": -1.0,
+    }
+    return lines.Caption(**{field.name: known[field.name] for field in dataclasses.fields(lines.Caption)})
 
 
 def audit(key: str) -> dict:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from radcap import files, layout
+from radcap import cli, files, layout
 from radcap.report import cost
 
 METRICS = {name: {"overall": overall} for name, overall in (("a", 0.1), ("b", 0.2), ("c", 0.4), ("d", 0.3))}
@@ -34,6 +34,19 @@ def test_a_gpus_memory_counts_where_there_is_one() -> None:
     assert "| a | n/a | 1 | n/a | n/a | 7,000 | 0.100 |" in page
     assert "0 models: rho n/a" not in page
     assert "1 models: rho n/a" in page
+
+
+def test_the_command_shows_it(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("params.yaml", "metrics"):
+        (tmp_path / name).symlink_to(root / name)
+    monkeypatch.chdir(tmp_path)
+    files.write_json(layout.record("finetune", "smolvlm_500m"), record(61.4, 900))
+    cli.main(["report", "--cost"])
+    assert "| smolvlm_500m | n/a | 61 | n/a | n/a | 900 | 0." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["report", "--cost", "--readme", "README.md"])
 
 
 def test_nothing_ran_here() -> None:
