@@ -83,8 +83,8 @@ def _what_ran(inputs: Inputs, found: Findings, told: Told) -> Iterable[str]:
     refused = sum(sum(counts["quarantined"].values()) for counts in splits.values())
     yield (
         f"**What ran**: profile {params.profile}, {len(inputs.metrics)} models, LoRA strategy {params.lora.strategy}, "
-        f"seed {params.seed}; captions of up to {params.generate.max_new_tokens} tokens with {params.generate.beams} "
-        f"beam{'s' if params.generate.beams > 1 else ''}.\n"
+        f"seed {params.seed}; decoding with beams {params.generate.beams}, max_new_tokens "
+        f"{params.generate.max_new_tokens}.\n"
     )
     yield (
         f"**On what**: source {params.active.data.source}, {rows} images; {refused} rows were refused, "
