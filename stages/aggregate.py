@@ -1,22 +1,26 @@
-"""aggregate: every model's metrics -> metrics/overall.json, reports/summary.md; the plan -> reports/plan.{md,json}."""
+"""aggregate: every model's scores -> metrics/overall.json, plots/, and reports/ with tables, statistics, the plan."""
 
-from radcap import files, layout, records, settings
+from radcap import files, layout, records, settings, tracking
+from radcap.data import articles, store
 from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
-from radcap.report import tables
+from radcap.report import tables, write
+from radcap.report.study import inputs
 
 
 def main() -> None:
     params = settings.load()
     with records.volatile("aggregate"):
-        results = tables.collect(params)
-        files.write_json(layout.METRICS / "overall.json", tables.overall(results))
-        summary = tables.summary(params, results)
-        files.write_text(layout.REPORTS / "summary.md", summary)
         plan = make.make(params, study=compare.read())
         files.write_json(layout.REPORTS / "plan.json", plan)
         files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
-    print(tables.comparison(params, results))
+        given = inputs.read(params, plan)
+        overall = tables.overall(given.metrics)
+        files.write_json(layout.METRICS / "overall.json", overall)
+        test = store.read(layout.split("test"))
+        write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
+    tracking.publish(params, overall, [layout.REPORTS, layout.PLOTS])
+    print(f"see {layout.REPORTS / 'summary.md'}")
 
 
 if __name__ == "__main__":

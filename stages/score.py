@@ -1,5 +1,9 @@
-"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own)."""
+"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own).
 
+What trained and how goes along, so that reports need scores/M alone.
+"""
+
+import shutil
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
@@ -36,6 +40,8 @@ def main(key: str) -> None:
             results[variant] = measured.means(params.score.protocol)
             details[variant] = measured.record()
         files.write_json(out / "means.json", details)
+        for name in ("audit.json", "log.csv"):
+            shutil.copyfile(layout.tuned(key) / name, out / name)
         identity = {
             "protocol": params.score.protocol,
             "settings": tracking.defining(params, key),
@@ -46,8 +52,7 @@ def main(key: str) -> None:
         without = {"missing": evaluator.missing} if evaluator.missing else {}
         files.write_json(layout.metrics(key), tuned | results | without)
     for prompt in params.model(key).prompts:
-        # Only the plain prompt's run is there since the fine-tune.
-        with tracking.run(params, key, prompt=prompt, fresh=prompt != "plain") as tracked:
+        with tracking.run(params, key, prompt=prompt) as tracked:
             if tracked.is_new:
                 for row in read_log(layout.tuned(key) / "log.csv"):
                     tracked.curve(row)

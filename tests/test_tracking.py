@@ -44,11 +44,51 @@ def test_finetune_and_score_share_a_run_and_a_new_finetune_replaces_it(workspace
         scored.scores({"rouge1": 0.5, "overall": None, "base": {"rouge1": 0.25}})
     found = scored.client.get_run(scored.run_id)
     assert found.info.status == "FINISHED"
-    assert found.data.metrics == {"train/loss": 1.0, "train/learning_rate": 0.1, "rouge1": 0.5, "base.rouge1": 0.25}
+    cost = {name: value for name, value in found.data.metrics.items() if name.startswith(tracking.COST)}
+    scores = {"train/loss": 1.0, "train/learning_rate": 0.1, "rouge1": 0.5, "base.rouge1": 0.25}
+    assert found.data.metrics == scores | cost
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {n.removeprefix(tracking.COST): v for n, v in cost.items()}
+    assert cost["finetune/seconds"] < 60
+    assert cost["finetune/peak_memory_mib"] > 50
     assert found.data.params["lora.strategy"] == PARAMS.lora.strategy
     with tracking.run(PARAMS, "smolvlm_500m", fresh=True) as again:
         assert again.run_id != tuned.run_id
     assert again.client.get_run(tuned.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_costs_are_looked_up_without_making_a_store(workspace: Path) -> None:
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {}
+    assert list(workspace.iterdir()) == []
+    with tracking.run(PARAMS, "smolvlm_500m") as scored:
+        scored.scores({"rouge1": 0.5})
+    assert tracking.costs(PARAMS, "smolvlm_500m") == {}
+    assert tracking.costs(PARAMS, "llava_1_5_7b") == {}
+
+
+def test_the_report_is_one_run_with_its_files_which_a_newer_one_replaces(workspace: Path) -> None:
+    (workspace / "reports/tables").mkdir(parents=True)
+    (workspace / "plots").mkdir()
+    for name in ("reports/summary.md", "reports/tables/table1.tex", "plots/loss.csv"):
+        (workspace / name).write_text(name)
+    folders = [workspace / "reports", workspace / "plots"]
+    first = tracking.publish(PARAMS, {"smolvlm_500m": {"overall": 0.5, "bleurt": None}}, folders)
+    second = tracking.publish(PARAMS, {"smolvlm_500m": {"overall": 0.6}}, folders)
+    with tracking.run(PARAMS, "smolvlm_500m") as other:
+        client = other.client
+    found = client.get_run(second)
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "aggregate")
+    assert found.data.metrics == {"smolvlm_500m.overall": 0.6}
+    assert client.get_run(first).info.lifecycle_stage == "deleted"
+    listed = {
+        entry.path
+        for folder in ("reports", "reports/tables", "plots")
+        for entry in client.list_artifacts(second, folder)
+    }
+    assert listed == {"reports/summary.md", "reports/tables", "reports/tables/table1.tex", "plots/loss.csv"}
+    assert (workspace / "mlartifacts" / second / "artifacts/plots/loss.csv").read_text() == "plots/loss.csv"
+    alpha = PARAMS.model_copy(update={"report": PARAMS.report.model_copy(update={"alpha": 0.01})})
+    tracking.publish(alpha, {}, [])
+    assert client.get_run(second).info.lifecycle_stage == "active"
 
 
 def test_a_failed_block_is_a_failed_run(workspace: Path) -> None:

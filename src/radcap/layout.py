@@ -7,6 +7,7 @@ SPLITS = ("train", "valid", "test")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")
+PLOTS = Path("plots")
 SCORERS = Path("models/scorers")
 MODALITY = Path("models/modality")
 
@@ -14,6 +15,16 @@ MODALITY = Path("models/modality")
 def split(name: str) -> Path:
     """The Arrow file of train, valid, test, or general (the miniatures' pretraining examples)."""
     return Path("data") / f"{name}.arrow"
+
+
+def prepared() -> Path:
+    """What prepare counted."""
+    return Path("data/report.json")
+
+
+def articles() -> Path:
+    """The source article of each image, where it is known."""
+    return Path("data/articles.csv")
 
 
 def base(model: str) -> Path:
@@ -34,6 +45,11 @@ def scores(model: str) -> Path:
 
 def metrics(model: str) -> Path:
     return METRICS / f"{model}.json"
+
+
+def tables() -> Path:
+    """The study's tables from this workspace's results, a file of each form."""
+    return REPORTS / "tables"
 
 
 def score_cache() -> Path:

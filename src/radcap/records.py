@@ -41,6 +41,21 @@ def code(*names: str) -> str:
     return digest.hexdigest()
 
 
+def peaks() -> dict[str, int | None]:
+    """Peak memory of this process, and of its GPU where it uses one, in MiB."""
+    peak, torch = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _cuda()
+    return {
+        "peak_memory_mib": round(peak / (1024 if sys.platform == "linux" else 1024**2)),
+        "device_peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if torch else None,
+    }
+
+
+def _cuda() -> Any:
+    """torch, where it was imported and sees a GPU."""
+    torch: Any = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_available() else None
+
+
 @contextlib.contextmanager
 def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     """Write runs/<stage>[@model].json when the block ends well: seconds, peak memory, host, commit, device.
@@ -50,14 +65,13 @@ def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     start = time.perf_counter()
     record: dict[str, Any] = {}
     yield record
-    torch: Any = sys.modules.get("torch")
-    cuda = torch is not None and torch.cuda.is_available()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch = _cuda()
+    memory = peaks()
     record = {
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mib": round(peak / (1024 if sys.platform == "linux" else 1024**2)),
-        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
-        "device_peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if cuda else None,
+        "peak_memory_mib": memory["peak_memory_mib"],
+        "device": torch.cuda.get_device_name() if torch else platform.machine(),
+        "device_peak_memory_mib": memory["device_peak_memory_mib"],
         "host": platform.node(),
         "python": platform.python_version(),
         "commit": commit(),

@@ -266,6 +266,28 @@ class Modality(Section):
     miniature: ModalityMiniature
 
 
+class Bins(Section):
+    """Upper ends, each within its bin; one more bin holds what is above the last."""
+
+    words: tuple[Count, ...] = Field(strict=False)
+    concepts: tuple[Count, ...] = Field(strict=False)
+
+    @field_validator("words", "concepts")
+    @classmethod
+    def _rising(cls, ends: tuple[int, ...]) -> tuple[int, ...]:
+        if list(ends) != sorted(set(ends)):
+            raise ValueError(f"the ends of bins must rise, not {', '.join(map(str, ends))}")
+        return ends
+
+
+class Report(Section):
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Rate
+    alpha: Rate
+    examples: Count
+    bins: Bins
+
+
 class Miniature(Section):
     """Sizes of the small model. model_type and text_type are transformers' names of the published classes."""
 
@@ -335,6 +357,7 @@ class Settings(Section):
     generate: Generate
     score: Score
     modality: Modality
+    report: Report
     models: dict[str, Model]
 
     @property

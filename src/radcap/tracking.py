@@ -1,4 +1,4 @@
-"""MLflow: one run per model, strategy and prompt, found again by a fingerprint of what defines it."""
+"""MLflow: one run per model, strategy and prompt, found again by a fingerprint of what defines it; one per report."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from radcap import layout
+from radcap import layout, records
 from radcap.errors import UserError
 from radcap.settings import Settings
 
 EXPERIMENT = "radcap"
 TAG = "radcap.fingerprint"
+# Of the metrics that tell what a fine-tune took.
+COST = "finetune/"
+# The run of the stage that writes the report.
+REPORT = "aggregate"
 
 
 def defining(settings: Settings, model: str) -> dict[str, Any]:
@@ -34,8 +39,11 @@ def defining(settings: Settings, model: str) -> dict[str, Any]:
 
 def fingerprint(settings: Settings, model: str, *, prompt: str = "plain") -> str:
     """SHA-256 (first 16 digits) of what defines the run."""
-    text = json.dumps({**defining(settings, model), "prompted": prompt}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _digest({**defining(settings, model), "prompted": prompt})
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def tracking_uri() -> str:
@@ -66,6 +74,15 @@ class Run:
         points = [Metric(name, float(value), now, 0) for name, value in _flat(results).items() if value is not None]
         self.client.log_batch(self.run_id, metrics=points)
 
+    def cost(self, seconds: float) -> None:
+        """What the run took: wall time, and the peak of this process's memory."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        figures = {"seconds": round(seconds, 2), **records.peaks()}
+        points = [Metric(f"{COST}{name}", float(value), now, 0) for name, value in figures.items() if value is not None]
+        self.client.log_batch(self.run_id, metrics=points)
+
     def tag(self, **tags: str) -> None:
         for name, value in tags.items():
             self.client.set_tag(self.run_id, name, value)
@@ -73,27 +90,72 @@ class Run:
 
 @contextlib.contextmanager
 def run(settings: Settings, model: str, *, prompt: str = "plain", fresh: bool = False) -> Iterator[Run]:
-    """The run of a model and prompt under these settings: found by its tag, else made. `fresh` replaces an older one.
+    """The run of a model and prompt under these settings: found by its tag, else made. `fresh` replaces an older one,
+    and what the block took is logged.
 
     Ends FINISHED when the block ends well, FAILED otherwise. UserError when the store cannot be opened.
     """
     client, experiment = _open()
     mark = fingerprint(settings, model, prompt=prompt)
-    old = client.search_runs([experiment], f"tags.`{TAG}` = '{mark}'")
+    old = _found(client, experiment, mark)
     if fresh:
-        for entry in old:
+        # A fine-tune replaces what it said under every prompt.
+        marks = [fingerprint(settings, model, prompt=name) for name in settings.model(model).prompts]
+        for entry in (entry for each in marks for entry in _found(client, experiment, each)):
             client.delete_run(entry.info.run_id)
     if old and not fresh:
         current = Run(client, old[0].info.run_id, is_new=False)
         client.update_run(current.run_id, status="RUNNING")
     else:
         current = _create(client, experiment, settings, model, prompt=prompt, mark=mark)
+    start = time.perf_counter()
     try:
         yield current
+        if fresh:
+            current.cost(time.perf_counter() - start)
     except BaseException:
         client.set_terminated(current.run_id, "FAILED")
         raise
     client.set_terminated(current.run_id)
+
+
+def publish(settings: Settings, figures: Mapping[str, Any], folders: Sequence[Path]) -> str:
+    """The report as one run that holds the folders' files as artifacts, and figures by their path; its id.
+
+    It replaces an older one of the same models and settings. UserError when the store cannot be opened.
+    """
+    from mlflow.entities import RunTag
+
+    client, experiment = _open()
+    marks = {key: fingerprint(settings, key) for key in settings.models}
+    mark = _digest({"models": marks, "report": settings.report.model_dump(mode="json")})
+    for old in _found(client, experiment, mark):
+        client.delete_run(old.info.run_id)
+    created = client.create_run(experiment, run_name=REPORT)
+    current = Run(client, created.info.run_id, is_new=True)
+    tags = {TAG: mark, "stage": REPORT, "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
+    client.log_batch(current.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    current.scores(figures)
+    for folder in folders:
+        client.log_artifacts(current.run_id, str(folder), folder.name)
+    client.set_terminated(current.run_id)
+    return current.run_id
+
+
+def costs(settings: Settings, model: str) -> dict[str, float]:
+    """{seconds, peak_memory_mib, ...} of a model's fine-tune under these settings; empty where no store holds them."""
+    store = tracking_uri().removeprefix("sqlite:///")
+    if tracking_uri().startswith("sqlite:") and not Path(store).exists():
+        return {}
+    client, experiment = _open()
+    found = _found(client, experiment, fingerprint(settings, model))
+    metrics: dict[str, float] = found[0].data.metrics if found else {}
+    return {name.removeprefix(COST): value for name, value in metrics.items() if name.startswith(COST)}
+
+
+def _found(client: Any, experiment: str, mark: str) -> list[Any]:
+    """Runs with a fingerprint, the newest first."""
+    return list(client.search_runs([experiment], f"tags.`{TAG}` = '{mark}'"))
 
 
 def _create(client: Any, experiment: str, settings: Settings, model: str, *, prompt: str, mark: str) -> Run:

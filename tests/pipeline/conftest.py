@@ -99,6 +99,7 @@ def copy(folder: Path, *, small: bool = True) -> Project:
             for key, value in values.items():
                 project.change(f"profiles.sample.{section}.{key}", value)
         project.change("generate.max_new_tokens", 12)
+        project.change("report.resamples", 200)
         project.keep_models(KEYS)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit("small")

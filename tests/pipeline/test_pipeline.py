@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from radcap import cli
 from tests.models_for_tests import PARAMS
 from tests.pipeline.conftest import FULL_KEYS, KEYS, LORA_KEYS, Project, copy
 
@@ -21,9 +22,8 @@ def ran(output: str) -> set[str]:
 
 
 def test_two_clones_give_the_same_bytes(clones) -> None:
-    first, second = (
-        clone.results("metrics", "captions", "reports", "data", "scores", "modality", "plots") for clone in clones
-    )
+    names = ("metrics", "captions", "reports", "data", "scores", "modality", "plots")
+    first, second = (clone.results(*names) for clone in clones)
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == set()
     assert {f"metrics/{key}.json" for key in KEYS} | {
@@ -78,7 +78,8 @@ REACH = [
     ("prompt.modality.labels", "oracle", each("generate") | {"aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
     ("prompt.instruction", "Caption it.", each("finetune") | each("generate") | {"aggregate"}),
-    ("generate.beams", 2, each("generate")),
+    ("generate.beams", 2, each("generate") | {"aggregate"}),
+    ("report.alpha", 0.01, {"aggregate"}),
     ("score.protocol", "imageclef-2025", each("score") | {"aggregate"}),
 ]
 
@@ -102,6 +103,7 @@ CODE = [
     ("src/radcap/train/pretrain.py", each("base")),
     ("src/radcap/modality/augment.py", {"modality"}),
     ("src/radcap/report/tables.py", {"aggregate"}),
+    ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
     ("src/radcap/settings.py", set()),
     ("src/radcap/tracking.py", set()),
@@ -116,6 +118,17 @@ def test_a_line_of_code_reaches_just_its_stages(project: Project, name: str, sta
     assert set(json.loads(project.run("dvc", "status", "--json").splitlines()[-1])) == stages
 
 
+def test_dvc_draws_every_plot(project: Project) -> None:
+    shown = json.loads(project.run("dvc", "plots", "show", "--json").splitlines()[-1])
+    assert "errors" not in shown
+    for name in ("overall", "parameters", "loss", "complexity"):
+        (plot,) = shown["data"][f"plots/{name}.csv"]
+        values = plot["content"]["data"]["values"]
+        assert {row["model"] for row in values} == set(KEYS)
+        # Each axis names a column that is there.
+        assert all(plot["content"]["encoding"][axis]["field"] in values[0] for axis in "xy")
+
+
 def mlflow_runs(project: Project) -> list[dict[str, str]]:
     from mlflow.tracking import MlflowClient
 
@@ -123,9 +136,13 @@ def mlflow_runs(project: Project) -> list[dict[str, str]]:
     experiment = client.get_experiment_by_name("radcap")
     assert experiment is not None
     assert Path(experiment.artifact_location) == project.folder / "mlartifacts"
-    runs = client.search_runs([experiment.experiment_id])
+    found = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for report in (run for run in found if run.data.tags.get("stage") == "aggregate"):
+        assert "reports/summary.md" in {entry.path for entry in client.list_artifacts(report.info.run_id, "reports")}
+    runs = [run for run in found if "model" in run.data.tags]
+    assert len(runs) < len(found)
     for run in runs:
-        assert run.info.status == "FINISHED"
         wanted = {"train/loss", "train/valid_loss", "rouge1", "bertscore", "umls_f1"}
         wanted |= {"base.rouge1"} if run.data.tags["prompt"] == "plain" else set()
         assert wanted <= run.data.metrics.keys()
@@ -168,7 +185,9 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
     project.run("dvc", "checkout")
 
 
-def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
+def test_a_queued_experiment_reports_to_the_main_workspace_and_is_compared(
+    clones, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In a temporary copy of the workspace, with one model left."""
     project = clones[1]
     before = len(mlflow_runs(project))
@@ -180,6 +199,21 @@ def test_a_queued_experiment_reports_to_the_main_workspace(clones) -> None:
     runs = mlflow_runs(project)
     assert len(runs) == before + len(PARAMS.models["smolvlm_500m"].prompts)
     assert not (project.folder / "mlruns").exists()
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    cli.main(["compare", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["experiments"]) == ["baseline", "small-rank"]
+    assert told["parameters"]["lora.r"] == {"baseline": "published", "small-rank": 4}
+    assert told["parameters"]["models.vision_gpt2"] == {"baseline": "present", "small-rank": "(absent)"}
+    rows = {(row["model"], row["experiment"]): row for row in told["models"]}
+    base, small = (rows["smolvlm_500m", name] for name in told["experiments"])
+    assert base["trained"] == 16 * small["trained"]
+    assert base["seconds"] > 0 and small["seconds"] > 0
+    for row in (base, small):
+        assert isinstance(row["overall"], float)
+    tested = {(test["first"], test["second"]) for test in told["tests"]}
+    assert tested == {("small-rank", "baseline")}
 
 
 MISTAKES = [

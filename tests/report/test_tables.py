@@ -21,34 +21,22 @@ RESULT = {
 
 
 def results() -> dict[str, dict]:
-    control = {"base": RESULT | {"rouge1": 0.05}, "shuffled": RESULT | {"rouge1": 0.1}}
-    return dict.fromkeys(KEYS, RESULT | control)
+    return dict.fromkeys(KEYS, RESULT)
 
 
 def test_comparison_has_a_row_per_model_and_no_empty_column() -> None:
-    lines = tables.comparison(PARAMS, results()).splitlines()
-    assert lines[0] == "| Model | Trained by | BERTScore | ROUGE-1 | UMLS F1 | n |"
-    assert lines[4] == f"| llava_1_5_7b | {PARAMS.lora.strategy} | 0.612 | 0.200 | 0.100 | 7 |"
-    assert lines[-1] == "| cnn_transformer | full | 0.612 | 0.200 | 0.100 | 7 |"
+    sure = tables.Sure("ROUGE-1, 95 %", dict.fromkeys(KEYS, ("0.100 to 0.300", "ab")))
+    lines = tables.comparison(PARAMS, results(), sure).splitlines()
+    assert lines[0] == "| Model | Trained by | BERTScore | ROUGE-1 | UMLS F1 | ROUGE-1, 95 % | Alike | n |"
+    strategy = PARAMS.lora.strategy
+    assert lines[4] == f"| llava_1_5_7b | {strategy} | 0.612 | 0.200 | 0.100 | 0.100 to 0.300 | ab | 7 |"
+    assert lines[-1] == "| cnn_transformer | full | 0.612 | 0.200 | 0.100 | 0.100 to 0.300 | ab | 7 |"
     assert len(lines) == 2 + len(KEYS)
 
 
-def test_controls_stand_above_each_model() -> None:
-    lines = tables.controls(results()).splitlines()
-    assert lines[0] == "| Model | Captions | BERTScore | ROUGE-1 | UMLS F1 |"
-    assert lines[2:5] == [
-        "| llava_mistral_7b | base | 0.612 | 0.050 | 0.100 |",
-        "| llava_mistral_7b | shuffled | 0.612 | 0.100 | 0.100 |",
-        "| llava_mistral_7b | tuned | 0.612 | 0.200 | 0.100 |",
-    ]
-    assert len(lines) == 2 + 3 * len(KEYS)
-
-
 def test_a_metric_without_scores_is_told_with_its_reason() -> None:
-    told = tables.summary(
-        PARAMS, {key: found | {"missing": {"bleurt": "x not found"}} for key, found in results().items()}
-    )
-    assert told.count("BLEURT was not scored: x not found.") == 1
+    told = tables.unscored({key: found | {"missing": {"bleurt": "x not found"}} for key, found in results().items()})
+    assert told == ["BLEURT was not scored: x not found."]
 
 
 def test_overall_is_one_row_a_model() -> None:
@@ -72,12 +60,25 @@ def test_the_readmes_table_is_replaced_between_its_marks(tmp_path: Path) -> None
 
 
 def test_the_committed_tables_agree(root: Path) -> None:
-    """README, reports/summary.md, metrics/overall.json and metrics/<model>.json tell the same figures."""
+    """README, reports/summary.md, metrics/overall.json, metrics/<model>.json and reports/ tell the same figures."""
     found = {key: files.read_json(root / f"metrics/{key}.json") for key in KEYS}
-    table = tables.comparison(PARAMS, found)
+    statistics = files.read_json(root / "reports/statistics.json")
+    cells = {
+        row["model"]: (f"{row['low']:.3f} to {row['high']:.3f}", statistics["letters"]["overall"][row["model"]])
+        for row in statistics["estimates"]
+        if (row["variant"], row["column"]) == ("plain", "overall")
+    }
+    table = tables.comparison(PARAMS, found, tables.Sure("Overall, 95 %", cells))
     assert files.read_json(root / "metrics/overall.json") == tables.overall(found)
-    assert table in (root / "reports/summary.md").read_text()
+    assert table == readme.table_of((root / "reports/summary.md").read_text())
     assert table in (root / "README.md").read_text()
+    rows = files.read_json(root / "reports/tables/table4.json")["rows"]
+    assert {row["model"]: {name: row[name]["measured"] for name in tables.COLUMNS} for row in rows} == tables.overall(
+        found
+    )
+    for row in statistics["estimates"]:
+        told = found[row["model"]] if row["variant"] == "plain" else found[row["model"]][row["variant"]]
+        assert row["mean"] == pytest.approx(told[row["column"]], abs=2e-4)
 
 
 # By how much the committed results beat each control at least.

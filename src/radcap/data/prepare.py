@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from radcap import files, layout, seeds
-from radcap.data import clean, concepts, folder, store
+from radcap.data import articles, clean, concepts, folder, store
 from radcap.errors import UserError
 from radcap.progress import track
 from radcap.settings import Data
 
 
 def prepare(data: Data, *, seed: int) -> dict[str, Any]:
-    """Write data/*.arrow, data/report.json and data/quarantine.csv; return the report.
+    """Write data/*.arrow, data/report.json, data/quarantine.csv and data/articles.csv; return the report.
 
     All files are written beside their place first: a mistake in any split leaves nothing behind.
     """
@@ -33,6 +33,9 @@ def prepare(data: Data, *, seed: int) -> dict[str, Any]:
             for split in layout.SPLITS:
                 report["splits"][split], out_of_split = _write_split(root, split, out)
                 refused += [(split, row) for row in out_of_split]
+            known = articles.of_folder(root)
+        report["images_with_article"] = len(known)
+        articles.write(out / "articles.csv", known)
         report["general"] = store.write(out / "general.arrow", _general(data, seed=seed))
         files.write_json(out / "report.json", report)
         files.write_text(out / "quarantine.csv", _quarantine(refused))

@@ -7,7 +7,7 @@ from typing import Any
 
 from radcap.plan.make import FULL
 from radcap.plan.sizes import COMPONENTS
-from radcap.report.tables import markdown
+from radcap.report.markdown import markdown
 
 MILLION, GIB, MB = 1e6, 2**30, 1e6
 PARTS = ("weights", "trained", "gradients", "moments", "logits", "activations", "total")

@@ -1,12 +1,14 @@
-"""The sample's comparison of models as a Markdown table, from metrics/<model>.json."""
+"""The comparison of models as a Markdown table, from metrics/<model>.json."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from radcap import files, layout
 from radcap.errors import UserError
+from radcap.report.markdown import markdown
 from radcap.settings import Settings
 
 COLUMNS = {
@@ -20,7 +22,6 @@ COLUMNS = {
     "factuality": "Factuality",
     "overall": "Overall",
 }
-CONTROLS = ("base", "shuffled")
 NOTE = "Miniatures trained on drawn phantoms: these figures say nothing about the published models of these names."
 
 
@@ -40,27 +41,27 @@ def overall(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     return {key: {name: figures[name] for name in COLUMNS if name in figures} for key, figures in results.items()}
 
 
-def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str:
+@dataclass(frozen=True)
+class Sure:
+    """How sure a model's figure is: under `heading`, and letters that models share which are not told apart."""
+
+    heading: str
+    cells: Mapping[str, tuple[str, str]]
+
+
+def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]], sure: Sure) -> str:
     """A Markdown table of the fine-tuned models: a row per model, a column per metric that any has."""
     shown = _measured(results.values())
-    header = ["Model", "Trained by", *(COLUMNS[name] for name in shown), "n"]
+    header = ["Model", "Trained by", *(COLUMNS[name] for name in shown), sure.heading, "Alike", "n"]
     rows = [
-        [key, settings.variant(key), *(_figure(figures.get(name)) for name in shown), str(figures["n"])]
+        [
+            *(key, settings.variant(key)),
+            *(number(figures.get(name)) for name in shown),
+            *(*sure.cells[key], str(figures["n"])),
+        ]
         for key, figures in results.items()
     ]
     return markdown(header, rows, words=2)
-
-
-def controls(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table: three rows a model, before fine-tuning, with the captions of other images, and after."""
-    shown = _measured(results.values())
-    rows = [
-        [key, state, *(_figure(part.get(name)) for name in shown)]
-        for key, figures in results.items()
-        for state, part in (*((name, figures.get(name)) for name in CONTROLS), ("tuned", figures))
-        if part
-    ]
-    return markdown(["Model", "Captions", *(COLUMNS[name] for name in shown)], rows, words=2)
 
 
 def unscored(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -74,36 +75,5 @@ def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
     return [name for name in COLUMNS if any(figures.get(name) is not None for figures in found)]
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]], *, words: int = 1) -> str:
-    """A Markdown table, the first `words` columns left, the others right."""
-    head = list(header)
-    lines = [head, [*("---" for _ in head[:words]), *("---:" for _ in head[words:])], *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def summary(settings: Settings, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """reports/summary.md: what ran, under which protocol, and the comparison."""
-    note = NOTE if settings.active.weights == "miniature" else "Published weights."
-    lines = [
-        "# Results",
-        "",
-        f"Profile {settings.profile}, source {settings.active.data.source}, protocol {settings.score.protocol}, "
-        f"LoRA strategy {settings.lora.strategy}, seed {settings.seed}.",
-        "",
-        comparison(settings, results).rstrip(),
-        "",
-        note,
-        *unscored(results),
-        "",
-        "## Controls",
-        "",
-        controls(results).rstrip(),
-        "",
-        "base: before fine-tuning. shuffled: the fine-tuned model's captions, each scored against another image's "
-        "reference; what is left of a score then needs no image. tuned: as above.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _figure(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"

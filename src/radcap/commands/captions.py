@@ -1,0 +1,114 @@
+"""Captions, the models' own or anyone's: caption, score, submission."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from radcap import layout
+from radcap.errors import UserError
+
+
+def caption(options: argparse.Namespace) -> None:
+    from radcap import files, settings
+    from radcap.any_image import captions, pictures
+
+    if options.out and options.out.is_dir():
+        raise UserError(f"{options.out} is a folder; --out wants a file")
+    params = settings.load()
+    strategy = captions.trained_variant(params, options.model, strategy=options.strategy)
+    paths = pictures.find(options.images)
+    found = captions.caption(params, options.model, paths, prompt=options.prompt, batch_size=options.batch_size)
+    for line in found.notes():
+        print(f"radcap: {line}", file=sys.stderr)
+    text = found.json_lines(options.model, strategy) if options.json else found.text()
+    if options.out:
+        files.write_text(options.out, text)
+        print(f"{len(found.captions)} captions in {options.out}")
+    else:
+        print(text, end="")
+    sys.exit(1 if found.refused else 0)
+
+
+def score(options: argparse.Namespace) -> None:
+    from radcap.metrics.evaluator import Evaluator
+    from radcap.metrics.pairing import pair
+    from radcap.metrics.results import write_per_caption
+
+    given = pair(options.candidates, options.references, options.images)
+    evaluator = Evaluator(
+        options.scorers,
+        metrics=options.metrics,
+        images=given.images is not None,
+        cache=layout.score_cache(),
+        processes=options.jobs,
+    )
+    measured = evaluator.measure(given.candidates, given.references, given.images)
+    if not measured.values:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in evaluator.missing.items()))
+    if options.per_caption:
+        write_per_caption(options.per_caption, measured.columns(given.ids))
+    found = measured.means(options.protocol)
+    if options.json:
+        told = {"protocol": options.protocol, **measured.record(), **evaluator.identity()}
+        print(json.dumps(found | told, indent=2, ensure_ascii=False))
+        return
+    for name, value in found.items():
+        shown = "n/a" if value is None else str(value) if name == "n" else f"{value:.4f}"
+        print(f"{name:<12}{shown:>8}" + (f"  {evaluator.missing[name]}" if name in evaluator.missing else ""))
+    for line in measured.remarks():
+        print(line)
+
+
+def submission(options: argparse.Namespace) -> None:
+    if options.check is None:
+        _write_submission(options)
+    else:
+        _check_submission(options)
+
+
+def _write_submission(options: argparse.Namespace) -> None:
+    from radcap import settings, submission
+
+    if options.references:
+        raise UserError("--references goes with --check, not with MODEL")
+    settings.load().model(options.model)
+    ids, remark = _test_ids()
+    variant = options.variant or "plain"
+    made = submission.generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
+    out = options.out or Path("submissions") / f"{options.model}.csv"
+    changed = submission.write(out, ids, [caption.caption for caption in made])
+    empty = sum(not caption.caption for caption in made)
+    cut = sum(caption.finish == "length" for caption in made)
+    print(f"{options.model}: {len(made)} captions ({variant}) in {out}")
+    print(f"changed by the rules: {changed}, empty: {empty}, cut at max_new_tokens: {cut}{remark}")
+
+
+def _check_submission(options: argparse.Namespace) -> None:
+    from radcap import submission
+    from radcap.metrics.pairing import read_captions
+
+    if options.variant or options.out:
+        raise UserError("--variant and --out go with MODEL, not with --check")
+    ids, remark = (list(read_captions(options.references)), "") if options.references else _test_ids()
+    if not ids:
+        raise UserError(f"{options.references} holds no caption")
+    faults = submission.check(options.check, ids)
+    if not faults:
+        print(f"{options.check}: {len(ids)} captions, no fault{remark}")
+        return
+    print(f"{options.check}: {len(faults)} fault{'s' if len(faults) > 1 else ''}")
+    print("\n".join(faults[:20]) + (f"\n... and {len(faults) - 20} more" if len(faults) > 20 else "") + remark)
+    sys.exit(1)
+
+
+def _test_ids() -> tuple[list[str], str]:
+    """The test split's ids, and a line on the rows of its source that are not among them."""
+    from radcap import files
+    from radcap.data import store
+
+    ids = list(store.read(layout.split("test"))["id"])
+    report = layout.prepared()
+    refused = files.read_json(report)["splits"]["test"]["quarantined"] if report.exists() else {}
+    lost = sum(refused.values())
+    return ids, f"\nthe test split lacks {lost} of its source's rows, see data/quarantine.csv" if lost else ""

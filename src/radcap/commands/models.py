@@ -1,0 +1,31 @@
+"""Models: export, plan."""
+
+import argparse
+import json
+from pathlib import Path
+
+from radcap import layout
+
+
+def export(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.export import export
+
+    params = settings.load()
+    params.model(options.model)
+    out = options.out or Path("export") / options.model
+    tuned, base = layout.tuned(options.model), layout.base(options.model)
+    export(tuned, base, out, merged=options.merged, dtype=params.active.dtype)
+    print(f"{options.model}: {'merged weights' if options.merged else 'adapter'} in {out}")
+
+
+def plan(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.plan import compare, make, table
+
+    params = settings.load()
+    plan = make.make(params, strategies=options.strategy, keys=options.models, study=compare.read())
+    if options.json:
+        print(json.dumps(plan, indent=2))
+    else:
+        print(table.render(plan, detail=params.lora.strategy), end="")

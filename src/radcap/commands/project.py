@@ -1,0 +1,52 @@
+"""The pipeline and its data: check, repro, sheet, fetch, doctor."""
+
+import argparse
+import json
+import sys
+
+from radcap import layout
+
+
+def check(_: argparse.Namespace) -> None:
+    from radcap import settings
+
+    params = settings.load()
+    print(f"profile {params.profile}, source {params.active.data.source}, weights {params.active.weights}")
+    print(f"protocol {params.score.protocol}, seed {params.seed}")
+    for key in params.models:
+        print(f"{key}: {params.variant(key)}")
+
+
+def repro(options: argparse.Namespace) -> None:
+    from radcap import launch, settings
+
+    launch.repro(settings.load(), jobs=options.jobs)
+
+
+def sheet(options: argparse.Namespace) -> None:
+    from radcap.data import store
+    from radcap.report.sheet import contact_sheet
+
+    rows = store.read(layout.split(options.split))
+    count = min(options.count, len(rows))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, range(count)).save(options.out)
+    print(f"{count} of {len(rows)} rows of {options.split} in {options.out}")
+
+
+def fetch(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.checkpoints import fetch
+
+    if not fetch.scorers(settings.load(), profile=options.profile, yes=options.yes):
+        sys.exit(1)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from radcap import settings
+    from radcap.checkpoints import doctor
+
+    params = settings.load()
+    found = doctor.report(params, options.profile or params.profile)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else doctor.render(found).rstrip())
+    sys.exit(0 if found["ready"] else 1)

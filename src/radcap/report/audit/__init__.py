@@ -1,0 +1,1 @@
+"""Tables recomputed from their own components: what is off by more than rounding, and what hangs on it."""

@@ -1,0 +1,139 @@
+"""Experiments beside each other as plain data: parameters that differ, figures, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from radcap.report import scores
+from radcap.report.experiments.read import Experiment
+from radcap.report.published import COLUMNS
+from radcap.report.significance import rounded
+from radcap.report.statistics.families import Analysis
+from radcap.settings import Report
+
+ABSENT = "(absent)"
+
+
+def compare(found: Sequence[Experiment], report: Report, *, protocol: str, seed: int) -> dict[str, Any]:
+    """Everything about the experiments, as JSON holds it. Tests are on the plain captions under `protocol`."""
+    differences, remarks = tests(found, report, protocol=protocol, seed=seed)
+    return {
+        "experiments": {one.name: one.rev for one in found},
+        "protocol": protocol,
+        "parameters": parameters(found),
+        "models": figures(found),
+        "tests": differences,
+        "alpha": report.alpha,
+        "remarks": remarks,
+    }
+
+
+def parameters(found: Sequence[Experiment]) -> dict[str, dict[str, Any]]:
+    """{dotted key: {experiment: value}} of keys that are not alike in all. A model that one lacks is one key."""
+    blocks = [set(one.params.get("models", {})) for one in found]
+    lacking = set.union(*blocks) - set.intersection(*blocks)
+    flat = {one.name: dict(_flat(_with_models_marked(one.params, lacking))) for one in found}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    rows = {key: {name: values.get(key, ABSENT) for name, values in flat.items()} for key in keys}
+    return {key: row for key, row in rows.items() if any(value != row[found[0].name] for value in row.values())}
+
+
+def _with_models_marked(params: Mapping[str, Any], marked: set[str]) -> dict[str, Any]:
+    models = params.get("models", {})
+    return {**params, "models": {key: "present" if key in marked else block for key, block in models.items()}}
+
+
+def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(tree, Mapping):
+        return [(prefix, tree)]
+    return [pair for name, value in tree.items() for pair in _flat(value, f"{prefix}.{name}" if prefix else name)]
+
+
+def figures(found: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """A row per model and experiment: what trained, scores, cost; None for what is not known."""
+    rows = []
+    for model in dict.fromkeys(key for one in found for key in one.metrics):
+        for one in found:
+            if model not in one.metrics:
+                continue
+            audit, cost = one.audits.get(model, {}), one.costs.get(model, {})
+            rows.append(
+                {
+                    "model": model,
+                    "experiment": one.name,
+                    **{name: audit.get(name) for name in ("variant", "trained", "percent")},
+                    **{name: one.metrics[model].get(name) for name in COLUMNS},
+                    **{name: cost.get(name) for name in ("seconds", "peak_memory_mib")},
+                }
+            )
+    return rows
+
+
+def tests(
+    found: Sequence[Experiment], report: Report, *, protocol: str, seed: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Paired tests of every two experiments, model by model, one family; and what could not be tested, with why.
+
+    Models whose captions score alike in all experiments are no part of the family.
+    """
+    remarks = [
+        f"{one.name}: {what} of {', '.join(lost)} not in DVC's cache"
+        for one in found
+        for what, there in (("audits", one.audits), ("per-caption scores", one.tables))
+        if (lost := [key for key in one.metrics if key not in there])
+    ]
+    tables = {(key, one.name): scored for one in found for key, scored in one.tables.items()}
+    if not tables:
+        return [], remarks
+    ids = next(iter(tables.values()))["id"]
+    other = sorted({name for (_, name), scored in tables.items() if not scored["id"].equals(ids)})
+    remarks += [f"{name}: other test images, so that captions cannot be paired" for name in other]
+    tables = {key: scored for key, scored in tables.items() if key[1] not in other}
+    alike = [model for model in dict.fromkeys(model for model, _ in tables) if _same(tables, model)]
+    if alike:
+        remarks.append(f"the same scores in all experiments that have them: {', '.join(alike)}")
+    tables = {key: scored for key, scored in tables.items() if key[0] not in alike}
+    return (_differences(tables, report, protocol=protocol, seed=seed) if tables else []), remarks
+
+
+def _same(tables: Mapping[tuple[str, str], Any], model: str) -> bool:
+    own = [scored for (key, _), scored in tables.items() if key == model]
+    return all(scored.equals(own[0]) for scored in own)
+
+
+def _differences(
+    tables: Mapping[tuple[str, str], Any], report: Report, *, protocol: str, seed: int
+) -> list[dict[str, Any]]:
+    whole = scores.beside(tables, protocol)
+    analysis = Analysis(
+        {_name(*key): values for key, values in whole.values.items()},
+        whole.columns,
+        resamples=report.resamples,
+        confidence=report.confidence,
+        seed=seed,
+    )
+    keys = [
+        pair
+        for model in whole.models
+        for pair in combinations([key for key in whole.values if key[0] == model], 2)
+        if not tables[pair[0]].equals(tables[pair[1]])
+    ]
+    # The later experiment minus the earlier one: a gain is positive.
+    found = analysis.differences([(_name(*second), _name(*first)) for first, second in keys])
+    rows = []
+    for (first, second), chunk in zip(keys, _chunks(found, len(whole.columns)), strict=True):
+        for difference in chunk:
+            told = rounded(asdict(difference)) | {"first": second[1], "second": first[1]}
+            rows.append({"model": first[0], **told, "significant": difference.p_holm < report.alpha})
+    return rows
+
+
+def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _name(model: str, experiment: str) -> str:
+    return f"{model} {experiment}"

@@ -1,0 +1,124 @@
+"""Which differences of this run's scores are more than chance: models, prompts and controls, a family each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from radcap.metrics.results import PLACES
+from radcap.report.scores import PLAIN, Scores
+from radcap.report.statistics.families import Analysis, Difference, Estimate, letters
+from radcap.settings import Report
+
+CONTROLS = ("base", "shuffled")
+# p of 10,000 resamples has four digits.
+P_PLACES = 5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`estimates`: {(model, variant): {column: mean with interval}}. `families`: {family: its differences}, systems
+    named as "model variant". `captions` in `clusters`, the units that were resampled."""
+
+    estimates: Mapping[tuple[str, str], Mapping[str, Estimate]]
+    families: Mapping[str, Sequence[Difference]]
+    captions: int
+    clusters: int
+    settings: Report
+
+    @property
+    def columns(self) -> list[str]:
+        return list(next(iter(self.estimates.values())))
+
+    def of(self, family: str, column: str) -> list[Difference]:
+        """A family's differences in one column."""
+        return [found for found in self.families[family] if found.column == column]
+
+    def significant(self, found: Difference) -> bool:
+        return found.p_holm < self.settings.alpha
+
+    def letters(self, column: str) -> dict[str, str]:
+        """{model: letters}, from the best model on; models that share one do not differ significantly in a column."""
+        means = {model: found[column].mean for (model, variant), found in self.estimates.items() if variant == PLAIN}
+        ranked = sorted(means, key=lambda model: -means[model])
+        pairs = [
+            (model_of(found.first), model_of(found.second))
+            for found in self.of("models", column)
+            if self.significant(found)
+        ]
+        return letters(ranked, pairs)
+
+
+def analyse(scores: Scores, settings: Report, *, seed: int, clusters: Sequence[str | None] | None = None) -> Findings:
+    """Intervals of every mean; tests between all models, between prompts, and against both controls."""
+    systems = {name(*key): values for key, values in scores.values.items()}
+    analysis = Analysis(
+        systems,
+        scores.columns,
+        clusters=clusters,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=seed,
+    )
+    estimates = analysis.estimates()
+    return Findings(
+        {key: estimates[name(*key)] for key in scores.values},
+        {family: analysis.differences(found) for family, found in _families(scores).items()},
+        len(scores.ids),
+        len(analysis.sums),
+        settings,
+    )
+
+
+def _families(scores: Scores) -> dict[str, list[tuple[str, str]]]:
+    """Pairs to compare. Every variant that is no control is a prompt, compared with the plain one."""
+    plain = {model: name(model, PLAIN) for model in scores.models}
+    families: dict[str, list[tuple[str, str]]] = {"models": list(combinations(plain.values(), 2)), "prompts": []}
+    families |= {f"against {control}": [] for control in CONTROLS}
+    for model, variant in scores.values:
+        other = name(model, variant)
+        if variant in CONTROLS:
+            families[f"against {variant}"].append((plain[model], other))
+        elif variant != PLAIN:
+            families["prompts"].append((other, plain[model]))
+    return families
+
+
+def name(model: str, variant: str) -> str:
+    return f"{model} {variant}"
+
+
+def model_of(system: str) -> str:
+    return system.split(" ")[0]
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """reports/statistics.json: everything, rounded."""
+    return {
+        "captions": found.captions,
+        "clusters": found.clusters,
+        **found.settings.model_dump(mode="json", include={"resamples", "confidence", "alpha"}),
+        "intervals": "bootstrap, bias-corrected and accelerated",
+        "tests": "paired sign-flip permutations, two-sided; p_holm within a family and column",
+        "effect": "Cohen's dz",
+        "estimates": [
+            {"model": model, "variant": variant, "column": column, **rounded(asdict(estimate))}
+            for (model, variant), columns in found.estimates.items()
+            for column, estimate in columns.items()
+        ],
+        "letters": {column: found.letters(column) for column in found.columns},
+        "families": {
+            family: [rounded(asdict(difference)) for difference in differences]
+            for family, differences in found.families.items()
+        },
+    }
+
+
+def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Floats as result files hold them."""
+    return {
+        key: round(value, P_PLACES if key.startswith("p") else PLACES) if isinstance(value, float) else value
+        for key, value in figures.items()
+    }

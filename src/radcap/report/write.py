@@ -1,0 +1,70 @@
+"""The whole report: tables, statistics, relations, audit, plots and the summary that tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from radcap import files, layout, seeds
+from radcap.data import concepts
+from radcap.report import plots, relations, scores, section4, significance
+from radcap.report.audit import check, own, render
+from radcap.report.published import study
+from radcap.report.study import write as study_tables
+from radcap.report.study.examples import Texts
+from radcap.report.study.inputs import Inputs
+from radcap.report.summary import Told, summary
+from radcap.train.log import read_log
+
+
+def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = None) -> None:
+    """Write reports/ and plots/ of this workspace. `test`: the test split; `clusters`: its images' source articles."""
+    params, reports = inputs.settings, layout.REPORTS
+    found = scores.read({key: layout.scores(key) for key in inputs.metrics}, params.score.protocol)
+    texts, told = _texts(inputs, test)
+    study_tables.write(layout.tables(), study_tables.tables(inputs, found, texts))
+    sure = significance.analyse(found, params.report, seed=seeds.derive(params.seed, "aggregate"), clusters=clusters)
+    files.write_json(reports / "statistics.json", significance.as_json(sure))
+    related = {
+        "correlations": relations.correlations(inputs),
+        "complexity": relations.by_complexity(
+            found, [len(cuis) for cuis in test["cuis"]], params.report.bins.model_dump()
+        ),
+        "modality": relations.by_modality(found, texts.modalities),
+    }
+    files.write_json(reports / "relations.json", related)
+    files.write_text(reports / "relations.md", section4.page(related, comparable=inputs.comparable))
+    ours = own.figures(params)
+    audits = [check.audit(figures) for figures in (study(), ours) if figures]
+    files.write_json(reports / "audit.json", [render.as_json(audit) for audit in audits])
+    files.write_text(reports / "audit.md", render.page(audits))
+    _plots(inputs, related, found.columns[-1])
+    files.write_text(reports / "summary.md", summary(inputs, sure, related, audits, told))
+
+
+def _texts(inputs: Inputs, test: Any) -> tuple[Texts, Told]:
+    """References, captions and their modalities, and how many captions are empty or cut."""
+    from radcap.caption.lines import read
+
+    made = {
+        (key, path.stem): read(path) for key in inputs.metrics for path in sorted(layout.captions(key).glob("*.jsonl"))
+    }
+    tuned = [caption for (_, variant), captions in made.items() if variant != "base" for caption in captions]
+    texts = Texts(
+        references=list(test["raw_caption"]),
+        modalities=[concepts.modality(cuis) for cuis in test["cuis"]],
+        captions={key: [caption.caption for caption in captions] for key, captions in made.items()},
+    )
+    empty, cut = (sum(found) for found in zip(*((not c.caption, c.finish == "length") for c in tuned), strict=True))
+    return texts, Told(len(tuned), empty, cut)
+
+
+def _plots(inputs: Inputs, related: Mapping[str, Any], quality: str) -> None:
+    data = {
+        "overall": plots.overall(inputs, quality),
+        "parameters": plots.parameters(inputs, quality),
+        "loss": plots.loss({key: read_log(layout.scores(key) / "log.csv") for key in inputs.models}),
+        "complexity": plots.complexity(related["complexity"], quality),
+    }
+    plots.write(layout.PLOTS, data)
+    plots.draw(layout.REPORTS / "plots", data, plots.Look(inputs, quality))
