@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     report = commands.add_parser("report", help="show the results table")
     report.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
+    report.add_argument("--page", action="store_true", help="write reports/index.html of what lies here")
     report.set_defaults(run=_report)
 
     sheet = commands.add_parser("sheet", help="draw a contact sheet of a prepared split")
@@ -119,12 +120,24 @@ def _repro(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from radcap.report.readme import table_of, update
 
+    if options.page:
+        _page()
+        return
     path = layout.REPORTS / "summary.md"
     if not path.exists():
         raise UserError(f"{path} not found; `dvc repro` makes it")
     print(table_of(path.read_text(encoding="utf-8")), end="")
     if options.readme and update(options.readme, path):
         print(f"updated the table in {options.readme}")
+
+
+def _page() -> None:
+    from radcap import settings
+    from radcap.report.page.collect import page
+
+    out = layout.REPORTS / "index.html"
+    written = page(settings.load(), out)
+    print("\n".join([f"{out}: {written.size / 2**20:.1f} MiB", *written.notes]))
 
 
 def _sheet(options: argparse.Namespace) -> None:
