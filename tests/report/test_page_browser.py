@@ -36,7 +36,7 @@ def page(browser: Browser, url: str) -> Iterator[Browser]:
     browser.open("about:blank")
     browser.complaints()
     browser.open(url)
-    browser.wait("document.documentElement.dataset.state === 'warm'")
+    browser.wait("performance.getEntriesByName('warm').length")
     yield browser
     assert browser.complaints() == []
 
@@ -170,7 +170,7 @@ def test_pictures_are_shown_wherever_they_lie(page: Browser) -> None:
 def test_a_link_opens_its_example(page: Browser, url: str) -> None:
     page.open("about:blank")
     page.open(f"{url}#example=case_3")
-    page.wait("document.documentElement.dataset.state === 'warm'")
+    page.wait("performance.getEntriesByName('warm').length")
     assert texts(page, "#example-id, #position") == ["case_3", "3 of 3"]
 
 

@@ -73,13 +73,14 @@ def place(pictures: Iterable[bytes], folder: Path, *, name: str, page_bytes: int
 def shrink(data: bytes) -> tuple[bytes, str, tuple[int, int]]:
     """(bytes, "png" or "jpeg", (width, height)): fitted into SIDE x SIDE, in the format that takes fewer bytes."""
     image = open_rgb(data)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     red, green, blue = image.split()
     if red.tobytes() == green.tobytes() == blue.tobytes():
         image = red
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     jpeg, png = io.BytesIO(), io.BytesIO()
     image.save(jpeg, "JPEG", quality=QUALITY, optimize=True)
-    image.save(png, "PNG")
+    # Flat pictures alone are shorter as PNG, at any level; the first takes a fifth of the time.
+    image.save(png, "PNG", compress_level=1)
     if len(png.getvalue()) <= len(jpeg.getvalue()):
         return png.getvalue(), "png", image.size
     return jpeg.getvalue(), "jpeg", image.size
