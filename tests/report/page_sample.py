@@ -25,7 +25,7 @@ BASE = Run(model="alpha", variant="base", captions=["a"] * 3, scores={"Overall":
 BETA = Run(model="beta", variant="plain", captions=["", "MRI", "X-ray"], scores={"Overall": [0.2, 0.9, 0.4]})
 TABLE = Table(
     header=["Model", "Overall", "Parameters", HOSTILE],
-    rows=[["alpha", 0.5291, "1,204.5 M", "x"], ["beta", 0.5, "80.1 M", "10"], ["gamma", None, "n/a", "9"]],
+    rows=[["Group"], ["alpha", 0.5291, "1,204.5 M", "x"], ["beta", 0.5, "80.1 M", "10"], ["gamma", None, "n/a", "9"]],
     caption="Of two models",
 )
 

@@ -149,6 +149,14 @@ def test_columns_of_numbers_sort_by_value(cells: list[str | float | None], value
         assert found == [f' class="number"{value}' for value in shown]
 
 
+def test_a_row_of_one_cell_heads_a_group() -> None:
+    rows = [["Large"], ["a", "1"], ["b", ""]]
+    page = render([Section(heading="x", parts=[Table(header=["Model", "n"], rows=rows)])])
+    assert '<tr class="group"><th scope="rowgroup" colspan="2">Large</th></tr>' in page
+    assert page.count('class="group"') == 1
+    assert '<td class="number" data-value="1.0">1</td>' in page
+
+
 def test_prose_is_paragraphs_and_lists() -> None:
     assert paragraphs("a\nb\n\n- c\n- <d>\ne") == "<p>a b</p><ul><li>c</li><li>&lt;d&gt;</li></ul><p>e</p>"
 

@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from radcap.metrics.rouge1 import words
+from radcap.report.page import Gallery, Run
 from radcap.report.page.write import OWN
 from tests.report.browser import Browser, chromium, missing
 from tests.report.page_sample import HOSTILE, make
@@ -59,7 +61,7 @@ def choose(page: Browser, field: str, value: str) -> None:
 
 
 def first_column(page: Browser) -> list[str]:
-    return texts(page, "tbody td:first-child")
+    return texts(page, "tbody :is(td, th):first-child")
 
 
 def test_foreign_text_is_shown_and_not_run(page: Browser) -> None:
@@ -79,7 +81,7 @@ def test_a_table_sorts_by_key_and_keeps_missing_figures_last(page: Browser) -> N
     assert found == [
         ("descending", ["alpha", "beta", "gamma"]),
         ("ascending", ["beta", "alpha", "gamma"]),
-        (None, ["alpha", "beta", "gamma"]),
+        (None, ["Group", "alpha", "beta", "gamma"]),
     ]
 
 
@@ -165,6 +167,28 @@ def test_pictures_are_shown_wherever_they_lie(page: Browser) -> None:
     page.wait("[...document.querySelectorAll('.thumb img')].every(image => image.complete && image.naturalWidth)")
     kinds = page.run("return [...document.querySelectorAll('.thumb img')].map(i => i.getAttribute('src').slice(0, 7))")
     assert kinds == ["data:im", "images/", "images/"]
+
+
+BARE = {
+    "empty": Gallery(ids=[], references=[]),
+    "references alone": Gallery(ids=["a", "b"], references=["one", "two"]),
+    "captions without scores": Gallery(ids=["a"], references=["x"], runs=[Run(model="m", variant="v", captions=["y"])]),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_page_of_less_works(page: Browser, tmp_path: Path, name: str) -> None:
+    make(tmp_path / "index.html", gallery=BARE[name])
+    page.open((tmp_path / "index.html").as_uri())
+    page.wait("performance.getEntriesByName('warm').length")
+    count = len(BARE[name].ids)
+    assert ids(page) == BARE[name].ids
+    for field, value in (("low", "0.5"), ("low", ""), ("order", "down"), ("search", "nowhere"), ("search", "")):
+        choose(page, field, value)
+    assert page.run("return document.getElementById('count').value") == f"{count} of {count} examples"
+    page.run("document.getElementById('list').focus()")
+    page.press("j", "Enter")
+    assert page.run("return document.getElementById('example').open") == (count > 0)
 
 
 def test_a_link_opens_its_example(page: Browser, url: str) -> None:

@@ -145,6 +145,7 @@ One `figure` is **off**; see [the page](other.md).
 
 | Model | A \\| B |
 | --- | ---: |
+| **Large models** | |
 | **x** | 1.5 |
 | short |
 
@@ -164,7 +165,7 @@ def test_markdown_becomes_sections(tmp_path: Path) -> None:
             heading="Audit",
             parts=[
                 "One figure is off; see the page.\n\n- first\n- second",
-                Table(header=["Model", "A | B"], rows=[["x", "1.5"], ["short", ""]]),
+                Table(header=["Model", "A | B"], rows=[["Large models"], ["x", "1.5"], ["short", ""]]),
             ],
         ),
         Section(
@@ -178,14 +179,15 @@ def test_markdown_becomes_sections(tmp_path: Path) -> None:
 def test_reports_come_summary_first_and_plots_that_none_of_them_shows_last(tmp_path: Path) -> None:
     for name in ("audit", "summary"):
         files.write_text(tmp_path / f"{name}.md", f"# {name}\n\ntext\n")
+    files.write_text(tmp_path / "tables/table1.md", "| x |\n| --- |\n| 1 |\n")
     files.write_text(tmp_path / "shown.md", REPORT)
     (tmp_path / "plots").mkdir()
     plots = {"overall.svg": SVG, "overall.png": png(0), "cost.svg": SVG + b"\n", "cost.png": png(1), "loss.png": png(2)}
     for name, data in plots.items():
         (tmp_path / "plots" / name).write_bytes(data)
     found = collect.sections(tmp_path)
-    assert [section.heading for section in found] == ["summary", "audit", "Audit", "Plots", "Plots"]
-    assert [(part.alt, part.data) for part in found[-1].parts] == [("cost", plots["cost.svg"]), ("loss", png(2))]
+    assert [section.heading for section in found] == ["summary", "Table1", "audit", "Audit", "Plots", "Plots"]
+    assert [(part.caption, part.data) for part in found[-1].parts] == [("Cost", plots["cost.svg"]), ("Loss", png(2))]
 
 
 def test_the_command_writes_the_page(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

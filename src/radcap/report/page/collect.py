@@ -43,13 +43,16 @@ def page(params: Settings, out: Path) -> Written:
 
 
 def sections(reports: Path) -> list[Section]:
-    """The folder's Markdown files, the summary first; then the plots that none of them shows."""
-    texts = sorted(reports.glob("*.md"), key=lambda path: (path.name != "summary.md", path.name))
+    """Sections of summary.md, tables/*.md and the folder's other Markdown files; then plots that none of them shows."""
+    others = {path for path in reports.glob("*.md") if path.name != "summary.md"}
+    texts = [*reports.glob("summary.md"), *sorted(reports.glob("tables/*.md")), *sorted(others)]
     found = [section for path in texts for section in markdown.sections(path)]
     shown = {part.data for section in found for part in section.parts if isinstance(part, Picture)}
     # Of a plot in both formats the SVG, which comes last and scales.
     plots = {path.stem: path for kind in ("png", "svg") for path in sorted(reports.glob(f"plots/*.{kind}"))}
-    pictures = [Picture(data=plots[name].read_bytes(), alt=name.replace("_", " ")) for name in sorted(plots)]
+    pictures = [
+        Picture(data=plots[name].read_bytes(), alt=f"Plot: {name}", caption=name.capitalize()) for name in sorted(plots)
+    ]
     rest = [picture for picture in pictures if picture.data not in shown]
     return [*found, Section(heading="Plots", parts=rest)] if rest else found
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class Table:
     """Rows of cells: numbers, or text such as "1,204.5", "+3.1 %", "0.41 [0.38, 0.44]"; None is missing.
 
-    A column whose cells are all numbers in one unit is set right and sorts by value; others sort as text.
+    A column whose cells are all numbers in one unit is set right and sorts by value; others sort as text. A row of
+    one cell, in a wider table, is the heading of a group of rows, which goes while the table is sorted.
     """
 
     header: Sequence[str]

@@ -12,7 +12,8 @@ export const examples = take("examples");
 export const images = take("images");
 export const count = examples.ids.length;
 export const runs = examples.runs;
-const parsed = [];
+// By number; -1 is where no model has captions.
+const parsed = { "-1": { texts: [], at: [], cut: new Set(), scores: {}, concepts: null } };
 
 // {texts, at, cut, scores: {metric: numbers, NaN where missing}, concepts} of a run by its number.
 export function run(number) {
@@ -28,7 +29,7 @@ export function run(number) {
   return parsed[number];
 }
 
-export const captionOf = (number, example) => run(number).texts[run(number).at[example]];
+export const captionOf = (number, example) => run(number).texts[run(number).at[example]] ?? "";
 export const scoreOf = (number, example, metric) => run(number).scores[metric]?.[example] ?? NaN;
 export const modalityOf = (example) => examples.modality.texts[examples.modality.at[example]] ?? "";
 export const predictedOf = (example) => examples.predicted.texts[examples.predicted.at[example]] ?? "";

@@ -33,10 +33,9 @@ function offer() {
 function chooseRun() {
   const own = runs.filter(({ model }) => model === field("model"));
   choices(byId("variant"), own.map(({ variant }) => [variant, variant]));
-  const number = runs.findIndex(({ model, variant }) => model === field("model") && variant === field("variant"));
-  const metrics = number < 0 ? [] : runs[number].metrics;
-  choices(byId("metric"), metrics.map((metric) => [metric, metric]));
-  state = { ...state, run: number, variant: field("variant"), metric: field("metric") };
+  const run = runs.findIndex(({ model, variant }) => model === field("model") && variant === field("variant"));
+  choices(byId("metric"), (runs[run]?.metrics ?? []).map((metric) => [metric, metric]));
+  state = { ...state, run, variant: field("variant"), metric: field("metric") };
 }
 
 function matching() {
@@ -57,8 +56,7 @@ function matching() {
       if (!concepts || !holds(concepts)) continue;
     }
     if (terms.length) {
-      const caption = state.run < 0 ? "" : captionOf(state.run, example);
-      const text = `${examples.ids[example]} ${examples.references[example]} ${caption}`.toLowerCase();
+      const text = `${examples.ids[example]} ${examples.references[example]} ${captionOf(state.run, example)}`.toLowerCase();
       if (!terms.every((term) => text.includes(term))) continue;
     }
     found.push(example);
@@ -67,7 +65,7 @@ function matching() {
 }
 
 function ordered(items) {
-  if (!field("order") || state.run < 0) return items;
+  if (!field("order")) return items;
   const sign = field("order") === "down" ? -1 : 1;
   const keys = run(state.run).scores[state.metric] ?? [];
   const missing = (example) => Number.isNaN(keys[example] ?? NaN);
@@ -75,7 +73,7 @@ function ordered(items) {
 }
 
 function tell(items) {
-  const scores = state.run < 0 ? [] : items.map((example) => scoreOf(state.run, example, state.metric)).filter((score) => !Number.isNaN(score));
+  const scores = items.map((example) => scoreOf(state.run, example, state.metric)).filter((score) => !Number.isNaN(score));
   const mean = scores.length ? scores.reduce((sum, score) => sum + score, 0) / scores.length : NaN;
   const told = scores.length ? `, mean ${state.metric} ${decimal(mean)}` : "";
   byId("count").value = `${whole.format(items.length)} of ${whole.format(count)} examples${told}`;
@@ -100,7 +98,6 @@ function fillRow(row, example) {
   thumb.replaceChildren(images[example] ? el("img", { src: images[example], alt: "", decoding: "async" }) : "no image");
   meta.replaceChildren(el("b", {}, examples.ids[example]), " ", modalityOf(example));
   reference.textContent = examples.references[example];
-  if (state.run < 0) return;
   caption.textContent = captionOf(state.run, example);
   const score = scoreOf(state.run, example, state.metric);
   value.textContent = decimal(score);

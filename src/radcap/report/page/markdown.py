@@ -48,10 +48,15 @@ def _kind(line: str) -> str:
 
 
 def _table(lines: list[str]) -> Table:
-    """Rows short of cells are filled up: Markdown allows them."""
-    rows = [[_plain(cell) for cell in _cells(line)] for line in lines if not _RULE.fullmatch(line.strip())]
-    width = len(rows[0])
-    return Table(header=rows[0], rows=[(row + [""] * width)[:width] for row in rows[1:]])
+    """Rows short of cells are filled up: Markdown allows them. One with a bold cell alone is a group's heading."""
+    header, *rows = [_cells(line) for line in lines if not _RULE.fullmatch(line.strip())]
+    return Table(header=[_plain(cell) for cell in header], rows=[_row(cells, len(header)) for cells in rows])
+
+
+def _row(cells: list[str], width: int) -> list[str]:
+    if re.fullmatch(r"\*\*.+\*\*", cells[0]) and not any(cells[1:]):
+        return [_plain(cells[0])]
+    return [_plain(cell) for cell in (cells + [""] * width)[:width]]
 
 
 def _cells(line: str) -> list[str]:

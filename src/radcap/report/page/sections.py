@@ -21,9 +21,9 @@ def render(sections: Iterable[Section]) -> str:
 
 
 def navigation(sections: Iterable[Section]) -> str:
-    """A list item for each section of level 2."""
+    """A list item for each section of level 2: its heading up to the first full stop, as "Table 4"."""
     return "".join(
-        f'<li><a href="#section-{number}">{escape(section.heading)}</a></li>'
+        f'<li><a href="#section-{number}">{escape(section.heading.split(". ")[0])}</a></li>'
         for number, section in enumerate(sections, start=1)
         if section.level == 2
     )
@@ -54,21 +54,30 @@ def _part(part: str | Table | Picture, heading: str) -> str:
 
 
 def _table(table: Table, heading: str) -> str:
-    values = [_values([row[place] for row in table.rows]) for place in range(len(table.header))]
+    # A group's heading has no figure, like a missing cell.
+    rows = [[None] * len(table.header) if _is_group(row, table.header) else row for row in table.rows]
+    values = [_values([row[place] for row in rows]) for place in range(len(table.header))]
     head = "".join(
-        f'<th scope="col"{_numeric(column)}><button type="button">{escape(name)}</button></th>'
+        f'<th scope="col"{_numeric(column)}><button{_brief(name)} type="button">{escape(name)}</button></th>'
         for name, column in zip(table.header, values, strict=True)
     )
-    body = "".join(
-        "<tr>" + "".join(_cell(cell, column, line) for cell, column in zip(row, values, strict=True)) + "</tr>\n"
-        for line, row in enumerate(table.rows)
-    )
+    body = "".join(_row(row, values, line) for line, row in enumerate(table.rows))
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     label = escape(table.caption or heading)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{caption}'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
+
+
+def _row(row: Sequence[str | float | None], values: Sequence[list[float | None] | None], line: int) -> str:
+    if _is_group(row, values):
+        return f'<tr class="group"><th scope="rowgroup" colspan="{len(values)}">{escape(_shown(row[0]))}</th></tr>\n'
+    return "<tr>" + "".join(_cell(cell, column, line) for cell, column in zip(row, values, strict=True)) + "</tr>\n"
+
+
+def _is_group(row: Sequence[str | float | None], columns: Sequence[object]) -> bool:
+    return len(row) == 1 < len(columns)
 
 
 def _cell(cell: str | float | None, column: list[float | None] | None, line: int) -> str:
@@ -84,6 +93,11 @@ def _shown(cell: str | float | None) -> str:
     if cell is None:
         return "n/a"
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _brief(heading: str) -> str:
+    """What is not worth two lines."""
+    return ' class="brief"' if len(heading) <= 10 else ""
 
 
 def _values(cells: Sequence[str | float | None]) -> list[float | None] | None:

@@ -20,12 +20,15 @@ function sort(table, header) {
 
   const body = table.tBodies[0];
   if (!written.has(table)) written.set(table, [...body.rows]);
-  const rows = written.get(table).map((row) => [key(row, column, isNumber), row]);
+  const rows = [...written.get(table)];
+  if (!way) return body.replaceChildren(...rows);
+  // Headings of groups mean nothing in another order.
+  const keys = new Map(rows.filter((row) => row.className !== "group").map((row) => [row, key(row, column, isNumber)]));
   const sign = way === "descending" ? -1 : 1;
+  const order = (a, b) => sign * (isNumber ? a - b : collator.compare(a, b));
   // Missing figures stay last, whichever way.
-  const compare = ([a], [b]) => (a === null) - (b === null) || sign * (isNumber ? a - b : collator.compare(a, b));
-  if (way) rows.sort(compare);
-  body.append(...rows.map(([, row]) => row));
+  const compare = ([, a], [, b]) => (a === null) - (b === null) || (a === null ? 0 : order(a, b));
+  body.replaceChildren(...[...keys].sort(compare).map(([row]) => row));
 }
 
 document.addEventListener("click", (event) => {
