@@ -33,6 +33,7 @@ KEYS = {
     "Enter": "\ue007",
     "Escape": "\ue00c",
     "End": "\ue010",
+    "Home": "\ue011",
     "Left": "\ue012",
     "Right": "\ue014",
     "Down": "\ue015",

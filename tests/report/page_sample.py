@@ -49,6 +49,8 @@ def sections() -> list[Section]:
     prose = f"First.\nStill first.\n\n- one {HOSTILE}\n- two"
     return [
         Section(heading=f"Results {HOSTILE}", parts=[prose, TABLE]),
+        # Half a surrogate pair is no character.
+        Section(heading="\ud83e", parts=["\ud83e"]),
         Section(heading="Plots", parts=[Picture(data=SVG, alt='a "plot"', caption="Beneath")], level=3),
     ]
 

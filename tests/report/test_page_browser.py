@@ -191,6 +191,41 @@ def test_a_page_of_less_works(page: Browser, tmp_path: Path, name: str) -> None:
     assert page.run("return document.getElementById('example').open") == (count > 0)
 
 
+def test_a_long_list_has_few_rows_and_all_can_be_reached(page: Browser, tmp_path: Path) -> None:
+    names = [f"n{number}" for number in range(5000)]
+    make(tmp_path / "index.html", gallery=Gallery(ids=names, references=names))
+    page.open((tmp_path / "index.html").as_uri())
+    page.wait("performance.getEntriesByName('warm').length")
+    page.run("document.getElementById('list').focus()")
+    for key, chosen in (("End", "n4999"), ("k", "n4998"), ("Home", "n0"), ("Down", "n1")):
+        page.press(key)
+        assert texts(page, "[aria-selected=true] b") == [chosen]
+        # It is the one that a screen reader is told of, and it is in sight.
+        seen = """const row = document.getElementById(document.activeElement.getAttribute('aria-activedescendant'));
+            const [a, b] = [row, row.closest('#list')].map((node) => node.getBoundingClientRect());
+            return [row.querySelector('b').innerText, row.ariaPosInSet, a.top >= b.top && a.bottom <= b.bottom]"""
+        assert page.run(seen) == [chosen, str(int(chosen[1:]) + 1), True]
+    assert page.run("return document.querySelectorAll('.row').length") < 40
+    page.run("document.getElementById('list').scrollTop = 120 * 2500")
+    page.wait("[...document.querySelectorAll('.row b')].some(node => node.innerText === 'n2500')")
+
+
+HOSTILE_IDS = ["a b&c=d", "100%", "\ud83e", '"><b>']
+
+
+def test_ids_may_be_anything(page: Browser, tmp_path: Path) -> None:
+    make(tmp_path / "index.html", gallery=Gallery(ids=HOSTILE_IDS, references=["x"] * 4))
+    page.open((tmp_path / "index.html").as_uri())
+    page.wait("performance.getEntriesByName('warm').length")
+    page.run("document.getElementById('list').focus()")
+    page.press("Enter", "j", "j", "j")
+    assert texts(page, "#example-id") == [HOSTILE_IDS[3]]
+    page.run("location.hash = '#example=100%25'")
+    page.wait("document.getElementById('example-id').innerText === '100%'")
+    page.run("location.hash = '#example=%E0%A4%A'")
+    assert texts(page, "#example-id") == ["100%"]
+
+
 def test_a_link_opens_its_example(page: Browser, url: str) -> None:
     page.open("about:blank")
     page.open(f"{url}#example=case_3")

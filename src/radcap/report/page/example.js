@@ -71,7 +71,7 @@ export class Example {
     byId("position").textContent = `${whole.format(this.position + 1)} of ${whole.format(items.length)}`;
     byId("previous").disabled = this.position === 0;
     byId("next").disabled = this.position === items.length - 1;
-    history.replaceState(null, "", `#example=${encodeURIComponent(id)}`);
+    history.replaceState(null, "", `#${new URLSearchParams({ example: id })}`);
     this.moved(this.position);
     this.drawFacts(id);
     this.drawRuns();

@@ -108,7 +108,7 @@ const list = new List(byId("list"), { make: makeRow, fill: fillRow, open: (posit
 const detail = new Example({ chosen: () => state, moved: (position) => list.go(position) });
 
 function openLinked() {
-  const id = location.hash.startsWith("#example=") ? decodeURIComponent(location.hash.slice(9)) : "";
+  const id = new URLSearchParams(location.hash.slice(1)).get("example");
   const position = state.items.indexOf(examples.ids.indexOf(id));
   if (position >= 0) detail.open(position);
 }

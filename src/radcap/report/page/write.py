@@ -60,7 +60,7 @@ def write(
             "lacking": "".join(f"<li>{escape(note)}</li>" for note in lacking),
         }
         before, after = _frame(fields)
-        with page.open("w", encoding="utf-8", newline="\n") as stream:
+        with page.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
             stream.write(before)
             stream.writelines(data.blocks(gallery, placed))
             stream.write(after)
