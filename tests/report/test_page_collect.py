@@ -111,6 +111,11 @@ def test_modality_is_the_curated_concepts_or_the_classifiers_file() -> None:
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["ct", "mri"]
     assert gallery.predicted == [("ct", 0.9), ("ct", 0.6)]
+    untrained = {"label": ["ct", None], "predicted": [None, None], "probability": [None, None]}
+    write_per_caption(collect.MODALITY, {"id": IDS, **untrained})
+    gallery = collect.gallery(PARAMS)
+    assert gallery.modality == ["ct", ""]
+    assert gallery.predicted == []
 
 
 @pytest.mark.usefixtures("workspace")

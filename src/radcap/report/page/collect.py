@@ -136,7 +136,10 @@ def _modality(
     """Labels, and the classifier's; without its file, the first modality among each image's curated concepts."""
     if path.exists():
         columns = _columns(path, ids, ["label", "predicted", "probability"])
-        return columns["label"], list(zip(columns["predicted"], columns["probability"], strict=True))
+        # An image may have no label or several, and where no classifier was trained none is predicted.
+        guesses = zip(columns["predicted"], columns["probability"], strict=True)
+        predicted = [(label or "", probability or 0.0) for label, probability in guesses]
+        return [label or "" for label in columns["label"]], predicted if any(columns["predicted"]) else []
     known = {concept.cui: concept.name for concept in lexicon.load() if _PROCEDURE in concept.types}
     return [next((known[cui] for cui in row if cui in known), "") for row in cuis], []
 
