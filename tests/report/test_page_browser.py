@@ -233,6 +233,14 @@ def test_a_link_opens_its_example(page: Browser, url: str) -> None:
     assert texts(page, "#example-id, #position") == ["case_3", "3 of 3"]
 
 
+def test_nothing_moves_while_it_loads(page: Browser) -> None:
+    script = """return new Promise((done) => {
+        new PerformanceObserver((list) => done(list.getEntries().map(({value}) => value)))
+          .observe({type: 'layout-shift', buffered: true});
+        setTimeout(() => done([]), 200); })"""
+    assert page.run(script) == []
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
     page.devtools(
