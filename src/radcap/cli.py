@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     shown = report.add_mutually_exclusive_group()
     shown.add_argument("--readme", type=Path, metavar="FILE", help="also bring the table in this README up to date")
     shown.add_argument("--cost", action="store_true", help="what each model took here, beside its quality, instead")
+    shown.add_argument("--page", action="store_true", help="write reports/index.html of what lies here, instead")
     report.set_defaults(run=results.report)
 
     audit = commands.add_parser("audit", help="recompute the study's tables, and our own, from their components")

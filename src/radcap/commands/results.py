@@ -14,6 +14,9 @@ def report(options: argparse.Namespace) -> None:
     if options.cost:
         _cost()
         return
+    if options.page:
+        _page()
+        return
     path = layout.REPORTS / "summary.md"
     if not path.exists():
         raise UserError(f"{path} not found; `dvc repro` makes it")
@@ -28,6 +31,15 @@ def _cost() -> None:
 
     metrics = tables.collect(settings.load())
     print(cost.page(metrics, cost.records(metrics)), end="")
+
+
+def _page() -> None:
+    from radcap import settings
+    from radcap.report.page.collect import page
+
+    out = layout.REPORTS / "index.html"
+    written = page(settings.load(), out)
+    print("\n".join([f"{out}: {written.size / 2**20:.1f} MiB", *written.notes]))
 
 
 def audit(options: argparse.Namespace) -> None:
