@@ -1,10 +1,11 @@
-"""aggregate: every model's scores -> metrics/overall.json, plots/, and reports/ with tables, statistics, the plan."""
+"""aggregate: every model's scores -> metrics/overall.json, plots/, reports/ with tables, statistics, plan and page."""
 
 from radcap import files, layout, records, settings, tracking
 from radcap.data import articles, store
 from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
 from radcap.report import tables, write
+from radcap.report.page.collect import page
 from radcap.report.study import inputs
 
 
@@ -19,8 +20,9 @@ def main() -> None:
         files.write_json(layout.METRICS / "overall.json", overall)
         test = store.read(layout.split("test"))
         write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
+        page(params, layout.REPORTS / "index.html")
     tracking.publish(params, overall, [layout.REPORTS, layout.PLOTS])
-    print(f"see {layout.REPORTS / 'summary.md'}")
+    print(f"see {layout.REPORTS / 'summary.md'}, or {layout.REPORTS / 'index.html'} in a browser")
 
 
 if __name__ == "__main__":

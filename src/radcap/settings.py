@@ -280,11 +280,19 @@ class Bins(Section):
         return ends
 
 
+class PageImages(Section):
+    """MiB of test images in the page itself, then in files beside it; what is beyond both is left out."""
+
+    page: Count
+    beside: Count
+
+
 class Report(Section):
     resamples: Annotated[int, Field(ge=100)]
     confidence: Rate
     alpha: Rate
     examples: Count
+    images: PageImages
     bins: Bins
 
 

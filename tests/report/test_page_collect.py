@@ -24,7 +24,12 @@ MODALITY = {"label": ["ct", "mri"], "predicted": ["ct", "ct"], "probability": [0
 
 
 def captions(model: str, variant: str, ids: list[str] = IDS) -> None:
-    made = [Caption(id_, variant, f"{model} {variant} {id_}", 3, "length" if id_ == "t2" else "end") for id_ in ids]
+    common = {"variant": variant, "tokens": 3, "logprob": -1.0}
+    said = {id_: f"{model} {variant} {id_}" for id_ in ids}
+    ends = {"t2": "length"}
+    made = [
+        Caption(id=id_, raw=text, caption=text, finish=ends.get(id_, "end"), **common) for id_, text in said.items()
+    ]
     write_captions(Path("captions") / model / f"{variant}.jsonl", made)
 
 

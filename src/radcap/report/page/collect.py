@@ -22,24 +22,25 @@ from radcap.report.page.write import Written, write
 from radcap.report.tables import COLUMNS, NOTE
 from radcap.settings import Settings
 
-MODALITY = Path("modality/test.parquet")
-# Of what the page embeds, in all; and of what lies beside it.
-IMAGE_LIMIT, FILE_LIMIT = 32 * 2**20, 2 * 2**30
+MIB = 2**20
 # The lexicon's semantic type of modalities: Diagnostic Procedure.
 _PROCEDURE = "T060"
 
 
 def page(params: Settings, out: Path) -> Written:
-    """Write the page of what lies in the workspace. UserError where no test split is prepared."""
-    return write(
+    """Write the page of what lies in the workspace, and a folder `images` beside it, empty unless the page's are too
+    many. UserError where no test split is prepared."""
+    written = write(
         out,
         title="Radiology captioning: results",
         notes=[f"Not comparable. {NOTE}"] if params.active.weights == "miniature" else [],
         sections=sections(out.parent),
         gallery=gallery(params),
-        image_limit_bytes=IMAGE_LIMIT,
-        file_limit_bytes=FILE_LIMIT,
+        image_limit_bytes=params.report.images.page * MIB,
+        file_limit_bytes=params.report.images.beside * MIB,
     )
+    (out.parent / "images").mkdir(exist_ok=True)
+    return written
 
 
 def sections(reports: Path) -> list[Section]:
@@ -66,7 +67,7 @@ def gallery(params: Settings) -> Gallery:
         (model, path) for model in params.models for path in sorted(layout.captions(model).glob("*.jsonl"), key=_rank)
     ]
     scored = {(model, path.stem): layout.scores(model) / f"{path.stem}.parquet" for model, path in found}
-    modality, predicted = _modality(MODALITY, ids, test["cuis"])
+    modality, predicted = _modality(layout.modalities("test"), ids, test["cuis"])
     return Gallery(
         ids=ids,
         references=list(test["raw_caption"]),
