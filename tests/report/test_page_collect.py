@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from radcap import cli, files
+from radcap import cli, files, layout
 from radcap.caption.lines import Caption
 from radcap.caption.lines import write as write_captions
 from radcap.data import store
@@ -112,12 +112,12 @@ def test_modality_is_the_curated_concepts_or_the_classifiers_file() -> None:
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["X-Ray Computed Tomography", ""]
     assert gallery.predicted == []
-    write_per_caption(collect.MODALITY, {"id": IDS, **MODALITY})
+    write_per_caption(layout.modalities("test"), {"id": IDS, **MODALITY})
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["ct", "mri"]
     assert gallery.predicted == [("ct", 0.9), ("ct", 0.6)]
     untrained = {"label": ["ct", None], "predicted": [None, None], "probability": [None, None]}
-    write_per_caption(collect.MODALITY, {"id": IDS, **untrained})
+    write_per_caption(layout.modalities("test"), {"id": IDS, **untrained})
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["ct", ""]
     assert gallery.predicted == []
