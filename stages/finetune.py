@@ -51,7 +51,7 @@ def main(key: str) -> None:
         seed=seed,
         workers=profile.loader.workers,
         autocast=profile.dtype == "bfloat16" and (not is_lora or bool(chosen.full)),
-        checkpointing=run.checkpointing,
+        recompute_every=run.recompute_every,
         plateau=None if is_lora else section.plateau,
         phases=() if is_lora else section.phases,
     )

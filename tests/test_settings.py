@@ -54,6 +54,7 @@ MISTAKES = [
     ("full/phases", [{"share": 1.0, "frozen": ["tower"]}], "full.phases.0.frozen.0: 'tower' is not allowed; allowed: vision, connector, embeddings, language, head"),
     ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: with all components frozen nothing would train"),
     ("models/qwen2_vl_2b/image", "small", "models.qwen2_vl_2b.image: 'small' is not allowed; allowed: a valid dictionary or none"),
+    ("profiles/sample/full/checkpointing", True, "profiles.sample.full.checkpointing: True is not allowed; allowed: a valid integer or none, all"),
     ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
     ("models", {}, "models: no model left; at least one block is needed"),
 ]  # fmt: skip
@@ -113,7 +114,7 @@ def test_a_rate_follows_alpha_where_the_profile_says_so(reference: object, alpha
         batch_size=1,
         accumulation=1,
         learning_rate=0.004,
-        checkpointing=False,
+        checkpointing="none",
         reference_alpha=reference,
         dropout=0.0,
     )

@@ -64,7 +64,12 @@ class Run(Section):
     batch_size: Positive
     accumulation: Positive
     learning_rate: Rate
-    checkpointing: bool
+    checkpointing: Positive | Literal["none", "all"]
+
+    @property
+    def recompute_every(self) -> int:
+        """Every so-many-th layer recomputes its activations; 0: none."""
+        return {"none": 0, "all": 1}[self.checkpointing] if isinstance(self.checkpointing, str) else self.checkpointing
 
 
 class LoraRun(Run):

@@ -21,6 +21,7 @@ from radcap.settings import Phase, Plateau
 from radcap.train.examples import Examples
 from radcap.train.loss import caption_loss, predicting
 from radcap.train.phases import Phases, trainable
+from radcap.train.recompute import recompute_layers
 
 # Names of settings -> names of transformers.
 SCHEDULES = {"constant": "constant_with_warmup", "plateau": "reduce_lr_on_plateau"}
@@ -44,7 +45,8 @@ class Recipe:
     workers: int = 0
     # Weights that train in float32 beside or without frozen bfloat16 ones: compute in bfloat16.
     autocast: bool = False
-    checkpointing: bool = False
+    # Every so-many-th layer recomputes its activations in the backward pass; 0: none.
+    recompute_every: int = 0
     plateau: Plateau | None = None
     phases: tuple[Phase, ...] = ()
 
@@ -62,6 +64,7 @@ def fit(
     Raises FloatingPointError when the loss is no longer finite.
     """
     adapter, processor = train.loaded.family, train.loaded.processor
+    recompute_layers(model, recipe.recompute_every)
     log = _Log(label, listen)
     phases = [Phases(adapter, recipe.phases, recipe.steps, label=label)] if recipe.phases else []
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
@@ -103,8 +106,6 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         optim="adamw_torch_fused",
         use_cpu=not cuda,
         bf16=recipe.autocast,
-        activation_checkpointing=recipe.checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False},
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=max(recipe.steps // 40, 1),
