@@ -16,6 +16,7 @@ from radcap.train.examples import Examples
 from radcap.train.fit import Recipe, fit, steps
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
+from radcap.train.states import claimed
 
 
 def main(key: str) -> None:
@@ -54,17 +55,19 @@ def main(key: str) -> None:
         recompute_every=run.recompute_every,
         plateau=None if is_lora else section.plateau,
         phases=() if is_lora else section.phases,
+        resume=params.train.resume,
     )
     with (
         records.volatile("finetune", key),
+        claimed(params, key) as states,
         tracking.run(params, key, fresh=True) as tracked,
-        files.whole_folder(layout.tuned(key)) as out,
     ):
-        log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve)
-        save_tuned(loaded, trainee, out, base_folder=layout.base(key))
-        files.write_text(out / "log.csv", as_csv(log))
-        cut = {"captions_cut_in_training": train.cut_captions()}
-        files.write_json(out / "audit.json", report | cut | {"packages": records.versions(*records.PACKAGES)})
+        log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
+        with files.whole_folder(layout.tuned(key)) as out:
+            save_tuned(loaded, trainee, out, base_folder=layout.base(key))
+            files.write_text(out / "log.csv", as_csv(log))
+            cut = {"captions_cut_in_training": train.cut_captions()}
+            files.write_json(out / "audit.json", report | cut | {"packages": records.versions(*records.PACKAGES)})
         tracked.tag(trained=str(report["trained"]), percent=str(report["percent"]))
 
 

@@ -57,6 +57,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def folder_hashes(folder: Path) -> dict[str, str]:
-    """{relative path: sha256} of every file below a folder, sorted."""
-    return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+def folder_hashes(folder: Path, *, pattern: str = "*") -> dict[str, str]:
+    """{relative path: sha256} of every file below a folder whose name fits, sorted."""
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob(pattern)) if p.is_file()}

@@ -27,6 +27,12 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+def device() -> str:
+    """What computes: the GPU's name, or the kind of processor. Other kinds give other last digits."""
+    torch: Any = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name()) if torch and torch.cuda.is_available() else platform.machine()
+
+
 @contextlib.contextmanager
 def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     """Write runs/<stage>[@model].json when the block ends well: seconds, peak memory, host, commit, device.
@@ -42,7 +48,7 @@ def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mib": round(peak / (1024 if sys.platform == "linux" else 1024**2)),
-        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
+        "device": device(),
         "device_peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if cuda else None,
         "host": platform.node(),
         "python": platform.python_version(),

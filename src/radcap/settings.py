@@ -192,9 +192,18 @@ class Full(Section):
         return frozenset.intersection(*(frozenset(phase.frozen) for phase in self.phases))
 
 
+class Resume(Section):
+    """When a fine-tune writes a state to go on from; 0: not by this. It decides no result."""
+
+    every_steps: Count
+    every_seconds: Count
+    keep_days: Count
+
+
 class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0)]
     max_caption_tokens: Annotated[int, Field(ge=2)]
+    resume: Resume
 
 
 class Prompt(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch.utils.data import Dataset
 
 from radcap.models.base import Loaded
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Examples(Dataset):  # type: ignore[type-arg]
-    """Encoded (image, prompt, caption) examples of a split; `cache` keeps them in memory once encoded."""
+    """Encoded (image, prompt, caption) examples of a split, each with its `row`.
+
+    `cache` keeps them in memory once encoded.
+    """
 
     def __init__(self, loaded: Loaded, rows: Rows, prompt: str, *, max_caption_tokens: int, cache: bool) -> None:
         self.loaded, self.rows, self.prompt = loaded, rows, prompt
@@ -33,6 +37,7 @@ class Examples(Dataset):  # type: ignore[type-arg]
         example, _ = encode(
             self.loaded, row["image"], self.prompt, caption=row["caption"], max_caption_tokens=self.max_caption_tokens
         )
+        example["row"] = torch.tensor([index])
         if self.kept is not None:
             self.kept[index] = example
         return dict(example)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers import PrinterCallback, TrainingArguments
 
+from radcap import files
 from radcap.models.family import Family, Tensors
 from radcap.models.inputs import collate
-from radcap.settings import Phase, Plateau
+from radcap.settings import Phase, Plateau, Resume
 from radcap.train.examples import Examples
 from radcap.train.loss import caption_loss, predicting
-from radcap.train.phases import Phases, trainable
+from radcap.train.phases import Phases
 from radcap.train.recompute import recompute_layers
+from radcap.train.report import Listener, Report, Row
+from radcap.train.states import States
+from radcap.train.trainer import LOG, CaptionTrainer, Saving, step_of
 
 # Names of settings -> names of transformers.
 SCHEDULES = {"constant": "constant_with_warmup", "plateau": "reduce_lr_on_plateau"}
 
-Listener = Callable[[dict[str, float]], None]
+# About so many rows has a log, besides those of validations.
+ROWS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Recipe:
     recompute_every: int = 0
     plateau: Plateau | None = None
     phases: tuple[Phase, ...] = ()
+    resume: Resume | None = None
 
 
 def steps(rows: int, *, epochs: float, batch_size: int, accumulation: int) -> int:
@@ -57,30 +60,44 @@ def steps(rows: int, *, epochs: float, batch_size: int, accumulation: int) -> in
 
 
 def fit(
-    model: Any, train: Examples, valid: Examples | None, recipe: Recipe, *, label: str, listen: Listener | None = None
-) -> list[dict[str, float]]:
+    model: Any,
+    train: Examples,
+    valid: Examples | None,
+    recipe: Recipe,
+    *,
+    label: str,
+    listen: Listener | None = None,
+    states: States | None = None,
+) -> list[Row]:
     """Train in place and return the log, one row a report. `listen` gets each row as it comes.
 
-    Raises FloatingPointError when the loss is no longer finite.
+    With `states` the run writes states, and goes on from the newest one that is there.
+    UserError when a loss is no longer finite.
     """
     adapter, processor = train.loaded.family, train.loaded.processor
     recompute_layers(model, recipe.recompute_every)
-    log = _Log(label, listen)
-    phases = [Phases(adapter, recipe.phases, recipe.steps, label=label)] if recipe.phases else []
+    start = states.latest() if states else None
+    if start:
+        print(f"{label}: goes on from step {step_of(start)}/{recipe.steps}")
+    report = Report(label, listen, files.read_json(start / LOG)["rows"] if start else [])
+    callbacks = [Phases(adapter, recipe.phases, recipe.steps, label=label)] if recipe.phases else []
+    callbacks += [Saving(recipe.resume)] if states and recipe.resume else []
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
-        trainer = _Trainer(
+        trainer = CaptionTrainer(
+            report=report,
+            states=states,
+            start=start,
             model=model,
             args=_arguments(recipe, scratch, evaluate=valid is not None),
             train_dataset=train,
             eval_dataset=valid,
             data_collator=partial(batch, adapter=adapter, pad_id=adapter.pad_id(processor)),
             compute_loss_func=caption_loss,
-            callbacks=[*phases, log],
+            callbacks=[*callbacks, report],
         )
-        # A terminal gets the Trainer's bar; elsewhere the log prints plain lines.
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return log.rows
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    return report.rows
 
 
 def batch(examples: Sequence[Tensors], adapter: Family, *, pad_id: int) -> dict[str, Any]:
@@ -108,14 +125,15 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
         bf16=recipe.autocast,
         seed=recipe.seed,
         data_seed=recipe.seed,
-        logging_steps=max(recipe.steps // 40, 1),
+        logging_steps=max(recipe.steps // ROWS, 1),
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if evaluate else "no",
         prediction_loss_only=True,
         label_names=["labels"],
         save_strategy="no",
         report_to=[],
-        disable_tqdm=not sys.stderr.isatty(),
+        # The report shows progress.
+        disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=recipe.workers,
         dataloader_pin_memory=cuda,
@@ -124,48 +142,3 @@ def _arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgum
     # multiplies the batch and cuts Qwen's patches at the wrong places.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-class _Trainer(Trainer):  # type: ignore[misc]
-    """Batches of captions of similar length, so that little of a batch is padding."""
-
-    def _get_train_sampler(self, train_dataset: Examples | None = None) -> LengthGroupedSampler:
-        generator = torch.Generator().manual_seed(self.args.data_seed)
-        lengths = (train_dataset or self.train_dataset).caption_lengths
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(batch, lengths=lengths, generator=generator)
-
-
-class _Log(TrainerCallback):  # type: ignore[misc]
-    """Collects the reports, prints them where there is no bar, and stops on a loss that is no number."""
-
-    def __init__(self, label: str, listen: Listener | None) -> None:
-        self.label, self.listen = label, listen
-        self.rows: list[dict[str, float]] = []
-        self.start = time.monotonic()
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, model: Any = None, **_: Any
-    ) -> None:
-        logs = logs or {}
-        if "loss" not in logs and "eval_loss" not in logs:
-            return
-        row: dict[str, float] = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
-        row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-        row["trainable"] = trainable(model)
-        if "eval_loss" in logs:
-            row["valid_loss"] = logs["eval_loss"]
-        loss = row.get("loss", row.get("valid_loss", 0.0))
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"{self.label}: loss is {loss} at step {state.global_step}")
-        self.rows.append({name: round(value, 8) if isinstance(value, float) else value for name, value in row.items()})
-        if self.listen:
-            self.listen(self.rows[-1])
-        if args.disable_tqdm and ("valid_loss" in row or len(self.rows) % 8 == 0):
-            self._print(row, state)
-
-    def _print(self, row: dict[str, float], state: Any) -> None:
-        rate = state.global_step / max(time.monotonic() - self.start, 1e-9)
-        left = (state.max_steps - state.global_step) / max(rate, 1e-9)
-        figures = ", ".join(f"{n} {row[n]:.4f}" for n in ("loss", "valid_loss") if n in row)
-        print(f"{self.label}: step {state.global_step}/{state.max_steps}, {figures}, {rate:.1f}/s, {left:.0f} s left")
