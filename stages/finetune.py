@@ -3,6 +3,7 @@
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
+from radcap.adapt import rates
 from radcap.adapt.audit import audit
 from radcap.adapt.lora import add_lora, rank_and_alpha
 from radcap.adapt.quantize import four_bit
@@ -13,9 +14,10 @@ from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.inputs import fill
 from radcap.train.examples import Examples
-from radcap.train.fit import Recipe, fit, steps
+from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
+from radcap.train.recipe import Recipe, steps
 from radcap.train.states import claimed
 
 
@@ -55,6 +57,11 @@ def main(key: str) -> None:
         recompute_every=run.recompute_every,
         plateau=None if is_lora else section.plateau,
         phases=() if is_lora else section.phases,
+        factor=rates.factor(loaded.family, params.train.rates),
+        select_by=params.train.select_by,
+        select_rows=params.train.select_rows,
+        patience=params.train.patience,
+        max_new_tokens=params.train.max_caption_tokens,
         resume=params.train.resume,
     )
     with (
@@ -62,12 +69,12 @@ def main(key: str) -> None:
         claimed(params, key) as states,
         tracking.run(params, key, fresh=True) as tracked,
     ):
-        log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
+        fitted = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
         with files.whole_folder(layout.tuned(key)) as out:
             save_tuned(loaded, trainee, out, base_folder=layout.base(key))
-            files.write_text(out / "log.csv", as_csv(log))
-            cut = {"captions_cut_in_training": train.cut_captions()}
-            files.write_json(out / "audit.json", report | cut | {"packages": records.versions(*records.PACKAGES)})
+            files.write_text(out / "log.csv", as_csv(fitted.log))
+            went = {"captions_cut_in_training": train.cut_captions(), "training": fitted.record()}
+            files.write_json(out / "audit.json", report | went | {"packages": records.versions(*records.PACKAGES)})
         tracked.tag(trained=str(report["trained"]), percent=str(report["percent"]))
 
 

@@ -55,6 +55,9 @@ MISTAKES = [
     ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: with all components frozen nothing would train"),
     ("models/qwen2_vl_2b/image", "small", "models.qwen2_vl_2b.image: 'small' is not allowed; allowed: a valid dictionary or none"),
     ("profiles/sample/full/checkpointing", True, "profiles.sample.full.checkpointing: True is not allowed; allowed: a valid integer or none, all"),
+    ("train/patience", 1, "train: patience must be 0 with select_by last, which compares no epochs"),
+    ("train/select_by", "best", "train.select_by: 'best' is not allowed; allowed: last, valid_loss, rouge1"),
+    ("train/rates/head", 0.0, "train.rates.head: 0.0 is not allowed; allowed: a number greater than 0"),
     ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
     ("models", {}, "models: no model left; at least one block is needed"),
 ]  # fmt: skip

@@ -24,6 +24,7 @@ Component = Literal["vision", "connector", "embeddings", "language", "head"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Factor = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|qkv|output|gate|up|down|fc1|fc2|linear)")
@@ -200,10 +201,29 @@ class Resume(Section):
     keep_days: Count
 
 
+class Rates(Section):
+    """What multiplies the run's learning rate for a part of the model."""
+
+    adapters: Factor
+    connector: Factor
+    head: Factor
+    embeddings: Factor
+
+
 class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0)]
     max_caption_tokens: Annotated[int, Field(ge=2)]
+    rates: Rates
+    select_by: Literal["last", "valid_loss", "rouge1"]
+    select_rows: Positive
+    patience: Count
     resume: Resume
+
+    @model_validator(mode="after")
+    def _something_to_wait_for(self) -> Self:
+        if self.patience and self.select_by == "last":
+            raise ValueError("patience must be 0 with select_by last, which compares no epochs")
+        return self
 
 
 class Prompt(Section):

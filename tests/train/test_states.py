@@ -13,7 +13,8 @@ from radcap.errors import UserError
 from radcap.models.inputs import fill
 from radcap.settings import Phase, Plateau, Resume
 from radcap.train.examples import Examples
-from radcap.train.fit import Recipe, fit
+from radcap.train.fit import fit
+from radcap.train.recipe import Recipe
 from radcap.train.states import States, claimed, fingerprint
 from tests.models_for_tests import PARAMS, fresh
 from tests.train.test_fit import RECIPE
@@ -30,7 +31,7 @@ class Killed(Exception):
 
 
 def run(key: str, rows, folder: Path | None, *, every: int = 1, until: int | None = None):
-    """Train with all that a state must hold: dropout, phases, plateau, accumulation. Returns log and weights."""
+    """Train with all that a state must hold: dropout, phases, plateau, best weights. Returns the run and its weights."""
     loaded = fresh(key)
     changes = {}
     if PARAMS.models[key].tuning == "lora":
@@ -42,7 +43,7 @@ def run(key: str, rows, folder: Path | None, *, every: int = 1, until: int | Non
         changes = {"schedule": "plateau", "plateau": Plateau(factor=0.5, patience=0), "phases": phases}
     recipe = Recipe(
         **RECIPE.__dict__
-        | {"steps": STEPS, "batch_size": 3, "accumulation": 2, "schedule": "cosine"}
+        | {"steps": STEPS, "batch_size": 3, "accumulation": 2, "schedule": "cosine", "select_by": "valid_loss"}
         | {"resume": Resume(every_steps=every, every_seconds=0, keep_days=1), **changes}
     )
     train = rows.select(range(15))
@@ -56,9 +57,9 @@ def run(key: str, rows, folder: Path | None, *, every: int = 1, until: int | Non
         if until is not None and row["step"] >= until:
             raise Killed
 
-    log = fit(trainee, *examples, recipe, label=key, listen=listen, states=folder and States(folder, label=key))
-    assert told == log
-    return log, {name: tensor.clone() for name, tensor in trainee.state_dict().items()}
+    fitted = fit(trainee, *examples, recipe, label=key, listen=listen, states=folder and States(folder, label=key))
+    assert told == fitted.log
+    return fitted, {name: tensor.clone() for name, tensor in trainee.state_dict().items()}
 
 
 def same(first, second) -> bool:
@@ -67,7 +68,7 @@ def same(first, second) -> bool:
 
 @pytest.fixture(autouse=True)
 def _sparse_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("radcap.train.fit.ROWS", STEPS // 2)
+    monkeypatch.setattr("radcap.train.recipe.ROWS", STEPS // 2)
 
 
 @cache

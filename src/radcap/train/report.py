@@ -18,18 +18,23 @@ Listener = Callable[[Row], None]
 class Report(TrainerCallback):  # type: ignore[misc]
     """Collects the log's rows, and shows a bar on a terminal or prints lines elsewhere, with loss, rate, time left.
 
-    `rows` are those of a run that goes on from a state; the listener gets them again.
+    Each row reaches the listener once, also where a run begins again.
     """
 
-    def __init__(self, label: str, listen: Listener | None, rows: list[Row]) -> None:
-        self.label, self.listen = label, listen
+    def __init__(self, label: str, listen: Listener | None) -> None:
+        self.label, self.listen, self.told = label, listen, 0
         self.rows: list[Row] = []
         self.bar: Any = None
+
+    def begin(self, rows: list[Row]) -> None:
+        """The log so far, of a run that goes on from a state; empty: the run begins."""
+        self.rows = []
         for row in rows:
             self._keep(row)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.start, self.first = time.monotonic(), state.global_step
+        self.close()
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -48,22 +53,26 @@ class Report(TrainerCallback):  # type: ignore[misc]
         row: Row = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
         row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
         row["trainable"] = trainable(model)
-        if "eval_loss" in logs:
-            row["valid_loss"] = logs["eval_loss"]
+        row |= {f"valid_{name[5:]}": value for name, value in logs.items() if name in ("eval_loss", "eval_rouge1")}
         self._keep({name: round(value, 8) if isinstance(value, float) else value for name, value in row.items()})
         self._show(row, state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
 
     def _keep(self, row: Row) -> None:
         self.rows.append(row)
-        if self.listen:
+        if self.listen and len(self.rows) > self.told:
+            self.told = len(self.rows)
             self.listen(row)
 
     def _show(self, row: Row, state: Any) -> None:
-        figures = {name: f"{row[name]:.4f}" for name in ("loss", "valid_loss") if name in row}
+        figures = {name: f"{row[name]:.4f}" for name in ("loss", "valid_loss", "valid_rouge1") if name in row}
         if self.bar is not None:
             self.bar.set_postfix(figures)
         elif "valid_loss" in row or len(self.rows) % 8 == 0:

@@ -1,40 +1,47 @@
-"""The Hugging Face Trainer with radcap's order of examples and whole states to go on from."""
+"""The Hugging Face Trainer with radcap's order, rates and validation, and whole states to go on from."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 
 from radcap import files
-from radcap.errors import UserError
-from radcap.settings import Resume
+from radcap.train.captioned import mean_rouge1
 from radcap.train.examples import Examples
+from radcap.train.loss import sums
 from radcap.train.order import Order
+from radcap.train.recipe import Recipe
 from radcap.train.report import Report
+from radcap.train.select import Best, put
 from radcap.train.states import States
+from radcap.train.watch import Finite, Saving, Unlogged
 
-WEIGHTS, LOG = "weights.safetensors", "log.json"
+WEIGHTS, BEST, LOG = "weights.safetensors", "best.safetensors", "log.json"
 
 
 class CaptionTrainer(Trainer):  # type: ignore[misc]
-    """`report` and `states` are this run's; `start` is the state that it goes on from."""
+    """Trains by a recipe. `states` are this run's, and `start` is the one that it goes on from."""
 
-    def __init__(self, *, report: Report, states: States | None, start: Path | None, **options: Any) -> None:
+    def __init__(
+        self, *, recipe: Recipe, report: Report, states: States | None, start: Path | None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.report, self.states, self.start = report, states, start
+        self.recipe, self.report, self.states, self.start = recipe, report, states, start
         # All that may change: what trains at last, though a phase freezes it now, and batch norms' buffers.
         self.changing = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.changing |= dict(self.model.named_buffers())
         # (rows, loss) of the micro-batches of a step
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.add_callback(_Unlogged(self))
-        self.add_callback(_Finite(self))
+        self.best = Best(recipe.select_by, self.changing, patience=recipe.patience, label=report.label)
+        for callback in (self.best, Unlogged(self), Finite(self)):
+            self.add_callback(callback)
+        if states and recipe.resume:
+            self.add_callback(Saving(recipe.resume))
 
     def _get_train_sampler(self, train_dataset: Examples | None = None) -> Order:
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
@@ -46,87 +53,90 @@ class CaptionTrainer(Trainer):  # type: ignore[misc]
             first_epoch=step_of(self.start) // -(-rows // size) if self.start else 0,
         )
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW. Parameters of one factor on the rate and one weight decay make a group."""
+        model = self.model if model is None else model
+        decaying = set(self.get_decay_parameter_names(model))
+        groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                factor = self.recipe.factor(name) if self.recipe.factor else 1.0
+                groups.setdefault((factor, name in decaying), []).append(parameter)
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+        self.optimizer = kind(
+            [
+                {
+                    "params": parameters,
+                    "factor": factor,
+                    "lr": self.args.learning_rate * factor,
+                    "weight_decay": self.args.weight_decay if decays else 0.0,
+                }
+                for (factor, decays), parameters in groups.items()
+            ],
+            **options,
+        )
+        return self.optimizer
+
+    def _get_learning_rate(self) -> float:
+        """The run's own rate, whatever the first group's factor."""
+        return float(super()._get_learning_rate() / self.optimizer.param_groups[0]["factor"])
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
         """The Trainer's, which keeps in mind which rows a step saw."""
         rows = inputs.pop("row")
         found = super().compute_loss(model, inputs, *rest, **options)
-        if model.training:
-            self.seen.append((rows, found.detach()))
+        self.seen.append((rows, found.detach()))
         return found
 
+    @torch.no_grad()
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The validation split's loss, a mean over all its tokens; and the captions' score where that selects."""
+        self.model.eval()
+        found = []
+        for batch in self.get_eval_dataloader():
+            inputs = self._prepare_inputs(batch)
+            labels, _ = inputs.pop("labels"), inputs.pop("row")
+            found.append(self.accelerator.gather_for_metrics(sums(self.model_wrapped(**inputs), labels)))
+        total, tokens = torch.cat(found).double().sum(dim=0).tolist()
+        figures = {"eval_loss": total / tokens}
+        if self.recipe.select_by == "rouge1":
+            figures["eval_rouge1"] = mean_rouge1(
+                self.eval_dataset,
+                rows=self.recipe.select_rows,
+                batch_size=self.args.eval_batch_size,
+                max_new_tokens=self.recipe.max_new_tokens,
+            )
+        self.log(figures)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a whole state: weights, optimizer, schedule, random numbers, and the log so far."""
+        """Write a whole state: weights, optimizer, schedule, random numbers, the log so far, the best weights."""
         assert self.states is not None
         with self.states.write(self.state.global_step) as folder:
             # Buffers may share memory, which safetensors does not write.
             save_file({name: tensor.detach().clone() for name, tensor in self.changing.items()}, folder / WEIGHTS)
+            if self.best.kept:
+                save_file(self.best.kept, folder / BEST)
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            log = {"rows": self.report.rows, "sum": self._tr_loss.item(), "since": self._globalstep_last_logged}
+            log = {
+                "rows": self.report.rows,
+                "sum": self._tr_loss.item(),
+                "since": self._globalstep_last_logged,
+                "best": self.best.record,
+                "batch_size": self.recipe.batch_size,
+            }
             files.write_json(folder / LOG, log)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        stored = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        assert stored.keys() == self.changing.keys()
-        with torch.no_grad():
-            for name, tensor in self.changing.items():
-                tensor.copy_(stored[name])
-
-
-class _Unlogged(TrainerCallback):  # type: ignore[misc]
-    """The Trainer forgets the losses since the last row of the log when it goes on from a state."""
-
-    def __init__(self, trainer: CaptionTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.start:
-            log = files.read_json(self.trainer.start / LOG)
-            self.trainer._tr_loss += log["sum"]
-            self.trainer._globalstep_last_logged = log["since"]
-
-
-class _Finite(TrainerCallback):  # type: ignore[misc]
-    """Stops before a loss that is no number reaches the weights."""
-
-    def __init__(self, trainer: CaptionTrainer) -> None:
-        self.trainer = trainer
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        seen, self.trainer.seen = self.trainer.seen, []
-        fine = torch.stack([loss for _, loss in seen]).isfinite().tolist()
-        if not all(fine):
-            rows, loss = seen[fine.index(False)]
-            ids = self.trainer.train_dataset.rows[rows.tolist()]["id"]
-            raise UserError(
-                f"{self.trainer.report.label}: the loss is {loss.item()} at step {state.global_step + 1} "
-                f"(learning rate {self.trainer._get_learning_rate():.3g}, images {', '.join(ids)}); "
-                "lower the learning rate, or look at these images"
-            )
-
-
-class Saving(TrainerCallback):  # type: ignore[misc]
-    """Asks for states. Not for one of the last step, nor between an epoch's last step and its validation."""
-
-    def __init__(self, resume: Resume) -> None:
-        self.resume, self.last, self.due = resume, time.monotonic(), False
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        late = time.monotonic() - self.last >= self.resume.every_seconds > 0
-        self.due |= late or (self.resume.every_steps > 0 and state.global_step % self.resume.every_steps == 0)
-        if not float(state.epoch).is_integer():
-            self._ask(state, control)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._ask(state, control)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.last, self.due = time.monotonic(), False
-
-    def _ask(self, state: Any, control: Any) -> None:
-        control.should_save = self.due and state.global_step < state.max_steps
+        folder = Path(resume_from_checkpoint)
+        put(self.changing, load_file(folder / WEIGHTS))
+        self.best.record = files.read_json(folder / LOG)["best"]
+        if (folder / BEST).exists():
+            self.best.kept = load_file(folder / BEST)
 
 
 def step_of(state: Path) -> int:
