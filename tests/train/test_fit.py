@@ -89,13 +89,6 @@ def test_a_loss_that_is_no_number_stops_the_run_in_one_line(rows) -> None:
     assert re.fullmatch(told, str(caught.value))
 
 
-def test_long_captions_are_counted(rows) -> None:
-    loaded = fresh("smolvlm_500m")
-    lengths = [len(loaded.family.caption_ids(loaded.processor, text)) + 1 for text in rows["caption"]]
-    limit = sorted(lengths)[-2]
-    assert Examples(loaded, rows, "", max_caption_tokens=limit, cache=False).cut_captions() == 1
-
-
 def test_the_log_survives_csv(tmp_path: Path) -> None:
     rows = [
         {"step": 1, "epoch": 0.5, "loss": 2.5, "learning_rate": 5e-05},

@@ -136,6 +136,10 @@ class Family(ABC):
         """The model's inputs for one image and prompt, each with a first dimension of 1."""
         return dict(processor(images=[image], text=[prompt], return_tensors="pt"))
 
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        """How many tokens an image of this size takes in the prompt; 0: all images take the same number."""
+        return 0
+
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         """The caption's tokens as they follow the prompt, without an end token."""
         return list(self.tokenizer(processor)(" " + caption, add_special_tokens=False)["input_ids"])

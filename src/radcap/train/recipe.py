@@ -88,6 +88,8 @@ def arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgume
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=recipe.workers,
+        # Else each epoch starts them anew, and what they keep in memory is lost.
+        dataloader_persistent_workers=recipe.workers > 0,
         dataloader_pin_memory=cuda,
     )
     # One process trains on one GPU. Of several that it sees, the Trainer would make a torch.nn.DataParallel, which

@@ -47,7 +47,7 @@ class CaptionTrainer(Trainer):  # type: ignore[misc]
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         rows = len(self.train_dataset)
         return Order(
-            self.train_dataset.caption_lengths,
+            self.train_dataset.lengths,
             batch_size=size,
             seed=self.args.data_seed,
             first_epoch=step_of(self.start) // -(-rows // size) if self.start else 0,

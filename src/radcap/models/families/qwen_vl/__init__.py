@@ -81,6 +81,10 @@ class QwenVL(Family):
         is_image = features[self.ids] == processor.tokenizer.convert_tokens_to_ids(IMAGE)
         return features | {"mm_token_type_ids": is_image.int()}
 
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        patches = int(processor.image_processor.get_number_of_image_patches(height, width))
+        return patches // int(processor.image_processor.merge_size**2)
+
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         # The template ends in a line break, after which no blank stands.
         return list(processor.tokenizer(caption, add_special_tokens=False)["input_ids"])
