@@ -3,6 +3,7 @@
 import sys
 
 from radcap import files, layout, records, seeds, settings, tracking
+from radcap.adapt import rates
 from radcap.adapt.audit import audit
 from radcap.adapt.lora import add_lora, rank_and_alpha
 from radcap.adapt.quantize import four_bit
@@ -13,9 +14,11 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.train.examples import Examples
-from radcap.train.fit import Recipe, fit, steps
+from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
+from radcap.train.recipe import Recipe, steps
+from radcap.train.states import claimed
 
 
 def main(key: str) -> None:
@@ -53,20 +56,28 @@ def main(key: str) -> None:
         seed=seed,
         workers=profile.loader.workers,
         autocast=profile.dtype == "bfloat16" and (not is_lora or bool(chosen.full)),
-        checkpointing=run.checkpointing,
+        recompute_every=run.recompute_every,
         plateau=None if is_lora else section.plateau,
         phases=() if is_lora else section.phases,
+        factor=rates.factor(loaded.family, params.train.rates),
+        select_by=params.train.select_by,
+        select_rows=params.train.select_rows,
+        patience=params.train.patience,
+        max_new_tokens=params.train.max_caption_tokens,
+        resume=params.train.resume,
     )
     with (
         records.volatile("finetune", key),
+        claimed(params, key) as states,
         tracking.run(params, key, fresh=True) as tracked,
-        files.whole_folder(layout.tuned(key)) as out,
     ):
-        log = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve)
-        save_tuned(loaded, trainee, out, base_folder=layout.base(key))
-        files.write_text(out / "log.csv", as_csv(log))
-        told = {"captions_cut_in_training": train.cut_captions(), "caption_tokens_p99": train.caption_tokens(0.99)}
-        files.write_json(out / "audit.json", report | told | {"packages": records.versions(*records.PACKAGES)})
+        fitted = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
+        with files.whole_folder(layout.tuned(key)) as out:
+            save_tuned(loaded, trainee, out, base_folder=layout.base(key))
+            files.write_text(out / "log.csv", as_csv(fitted.log))
+            told = {"captions_cut_in_training": train.cut_captions(), "caption_tokens_p99": train.caption_tokens(0.99)}
+            told |= {"training": fitted.record(), "packages": records.versions(*records.PACKAGES)}
+            files.write_json(out / "audit.json", report | told)
         tracked.tag(trained=str(report["trained"]), percent=str(report["percent"]))
 
 

@@ -72,6 +72,11 @@ def confusion() -> Path:
     return Path("plots/modality.csv")
 
 
+def states(model: str) -> Path:
+    """Where fine-tunes of a model keep states to go on from after a kill, each run in a folder of its own."""
+    return main_workspace() / "checkpoints" / "finetune" / model
+
+
 def main_workspace() -> Path:
     """The project's folder, also inside a queued experiment, which works in a temporary copy."""
     return Path(os.environ.get("DVC_ROOT", Path.cwd()))

@@ -56,6 +56,12 @@ def _cuda() -> Any:
     return torch if torch is not None and torch.cuda.is_available() else None
 
 
+def device() -> str:
+    """What computes: the GPU's name, or the kind of processor. Other kinds give other last digits."""
+    torch = _cuda()
+    return str(torch.cuda.get_device_name()) if torch else platform.machine()
+
+
 @contextlib.contextmanager
 def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     """Write runs/<stage>[@model].json when the block ends well: seconds, peak memory, host, commit, device.
@@ -65,12 +71,11 @@ def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
     start = time.perf_counter()
     record: dict[str, Any] = {}
     yield record
-    torch = _cuda()
     memory = peaks()
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mib": memory["peak_memory_mib"],
-        "device": torch.cuda.get_device_name() if torch else platform.machine(),
+        "device": device(),
         "device_peak_memory_mib": memory["device_peak_memory_mib"],
         "host": platform.node(),
         "python": platform.python_version(),

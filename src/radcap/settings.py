@@ -26,6 +26,7 @@ Component = Literal["vision", "connector", "embeddings", "language", "head"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Factor = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|qkv|output|gate|up|down|fc1|fc2|linear)")
@@ -66,7 +67,12 @@ class Run(Section):
     batch_size: Positive
     accumulation: Positive
     learning_rate: Rate
-    checkpointing: bool
+    checkpointing: Positive | Literal["none", "all"]
+
+    @property
+    def recompute_every(self) -> int:
+        """Every so-many-th layer recomputes its activations; 0: none."""
+        return {"none": 0, "all": 1}[self.checkpointing] if isinstance(self.checkpointing, str) else self.checkpointing
 
 
 class LoraRun(Run):
@@ -197,9 +203,37 @@ class Full(Section):
         return frozenset.intersection(*(frozenset(phase.frozen) for phase in self.phases))
 
 
+class Resume(Section):
+    """When a fine-tune writes a state to go on from; 0: not by this. It decides no result."""
+
+    every_steps: Count
+    every_seconds: Count
+    keep_days: Count
+
+
+class Rates(Section):
+    """What multiplies the run's learning rate for a part of the model."""
+
+    adapters: Factor
+    connector: Factor
+    head: Factor
+    embeddings: Factor
+
+
 class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0)]
     max_caption_tokens: Annotated[int, Field(ge=2)]
+    rates: Rates
+    select_by: Literal["last", "valid_loss", "rouge1"]
+    select_rows: Positive
+    patience: Count
+    resume: Resume
+
+    @model_validator(mode="after")
+    def _something_to_wait_for(self) -> Self:
+        if self.patience and self.select_by == "last":
+            raise ValueError("patience must be 0 with select_by last, which compares no epochs")
+        return self
 
 
 class ModalityPrompt(Section):

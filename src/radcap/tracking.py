@@ -32,7 +32,8 @@ def defining(settings: Settings, model: str) -> dict[str, Any]:
         "profile": settings.profile,
         settings.profile: settings.active.model_dump(mode="json", exclude={"concept_processes"}),
         block.tuning: getattr(settings, block.tuning).model_dump(mode="json"),
-        **{name: getattr(settings, name).model_dump(mode="json") for name in ("train", "prompt", "generate", "score")},
+        "train": settings.train.model_dump(mode="json", exclude={"resume"}),
+        **{name: getattr(settings, name).model_dump(mode="json") for name in ("prompt", "generate", "score")},
         "model": {"key": model, **block.model_dump(mode="json")},
     }
 

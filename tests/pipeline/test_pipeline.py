@@ -259,9 +259,10 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_ends_alike(clones) 
     stage = "finetune@smolvlm_500m"
     process = second.start("dvc", "repro", "-s", "-f", stage)
     deadline = time.monotonic() + 120
-    while not list((second.folder / "models").glob(".smolvlm_500m.*.part")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    # It is there from the first step to the last.
+    claim = second.folder / f"runs/{stage}.pid"
+    while not claim.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     stopped = second.run("pgrep", "-f", "stages/finetune.py smolvlm_500m", code=None).split()
     for pid in stopped:
         if Path(f"/proc/{pid}/cwd").resolve() == second.folder and "python" in Path(f"/proc/{pid}/comm").read_text():

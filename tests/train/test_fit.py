@@ -1,6 +1,7 @@
 """Training a miniature through the Trainer: repeatable, independent of micro-batches, and it learns the end."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import torch
 from radcap.caption.generate import captions
 from radcap.caption.search import Rules
 from radcap.data import store
+from radcap.errors import UserError
 from radcap.models.inputs import fill
-from radcap.settings import Phase
 from radcap.train.examples import Examples
-from radcap.train.fit import Recipe, fit, steps
+from radcap.train.fit import fit
 from radcap.train.log import as_csv, read_log
+from radcap.train.recipe import Recipe, steps
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, fresh
 
@@ -50,7 +52,7 @@ def trained(key: str, rows, *, validate: bool = True, **changes) -> tuple[list[d
     prompt = fill(PARAMS.models[key].template, "Describe it.")
     examples = Examples(loaded, rows, [prompt] * len(rows), max_caption_tokens=64, cache=True)
     recipe = Recipe(**{**RECIPE.__dict__, **changes})
-    return fit(loaded.model, examples, examples if validate else None, recipe, label=key), loaded
+    return fit(loaded.model, examples, examples if validate else None, recipe, label=key).log, loaded
 
 
 def test_steps_count_whole_passes() -> None:
@@ -72,19 +74,6 @@ def test_the_same_run_gives_the_same_log(key: str, rows) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_accumulation_gives_the_losses_of_the_whole_batch(key: str, rows) -> None:
-    """Four captions of unequal length: 1 x 4, 2 x 2 and 4 x 1 (micro-batch x accumulation) are one batch."""
-    # Batch norms see a micro-batch; frozen with their tower they stand still.
-    frozen = (Phase(share=1.0, frozen=("vision",)),) if PARAMS.models[key].family == "cnn_transformer" else ()
-    curves = []
-    for batch, accumulation in ((4, 1), (2, 2), (1, 4)):
-        log, _ = trained(key, rows, batch_size=batch, accumulation=accumulation, phases=frozen)
-        curves.append([row["loss"] for row in log if "loss" in row])
-    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
-    assert curves[2] == pytest.approx(curves[0], rel=1e-3)
-
-
-@pytest.mark.parametrize("key", KEYS)
 def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
     _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.005)
     prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
@@ -95,19 +84,11 @@ def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
     assert [caption.caption for caption in made] == list(rows["caption"])
 
 
-def test_a_loss_that_is_no_number_stops_the_run(rows) -> None:
-    with pytest.raises(FloatingPointError, match=r"smolvlm_500m: loss is nan at step \d"):
-        trained("smolvlm_500m", rows, learning_rate=1e30, max_grad_norm=1e30, steps=6)
-
-
-def test_long_captions_are_counted(rows) -> None:
-    loaded = fresh("smolvlm_500m")
-    lengths = [len(loaded.family.caption_ids(loaded.processor, text)) + 1 for text in rows["caption"]]
-    limit = sorted(lengths)[-2]
-    cut = Examples(loaded, rows, [""] * len(rows), max_caption_tokens=limit, cache=False)
-    assert cut.cut_captions() == 1
-    lengths = sorted(min(length, limit) for length in cut.caption_lengths)
-    assert [cut.caption_tokens(share) for share in (0.25, 0.26, 0.99)] == [lengths[0], lengths[1], lengths[3]]
+def test_a_loss_that_is_no_number_stops_the_run_in_one_line(rows) -> None:
+    with pytest.raises(UserError) as caught:
+        trained("smolvlm_500m", rows, learning_rate=1e30, max_grad_norm=1e30, steps=6, batch_size=2, accumulation=2)
+    told = r"smolvlm_500m: the loss is nan at step 2 \(learning rate 1e\+30, images (r\d), (r\d)\); lower .*"
+    assert re.fullmatch(told, str(caught.value))
 
 
 def test_the_log_survives_csv(tmp_path: Path) -> None:
@@ -116,7 +97,7 @@ def test_the_log_survives_csv(tmp_path: Path) -> None:
         {"step": 2, "epoch": 1.0, "valid_loss": 2.0},
     ]
     text = as_csv(rows)
-    assert text.split("\n")[0] == "step,epoch,loss,learning_rate,grad_norm,valid_loss,trainable"
+    assert text.split("\n")[0] == "step,epoch,loss,learning_rate,valid_loss"
     (tmp_path / "log.csv").write_text(text)
     assert read_log(tmp_path / "log.csv") == rows
     assert "\r" not in io.StringIO(text).getvalue()

@@ -75,7 +75,7 @@ def batches(loaded: Loaded, rows: Dataset, prompts: Sequence[str], *, size: int)
     adapter, processor = loaded.family, loaded.processor
     words = cache(lambda text: len(adapter.tokenizer(processor)(text)["input_ids"]))
     sizes = zip(rows["width"], rows["height"], strict=True)
-    pictures = [adapter.image_tokens(processor, width=width, height=height) for width, height in sizes]
+    pictures = [adapter.image_tokens(processor, width, height) for width, height in sizes]
     lengths = [picture + words(prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     return list(_cut(order, size))

@@ -136,8 +136,8 @@ class Family(ABC):
         """The model's inputs for one image and prompt, each with a first dimension of 1."""
         return dict(processor(images=[image], text=[prompt], return_tensors="pt"))
 
-    def image_tokens(self, processor: Any, *, width: int, height: int) -> int:
-        """Tokens of the prompt that an image of this size in pixels takes. 0: as many whatever its size."""
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        """How many tokens an image of this size takes in the prompt; 0: all images take the same number."""
         return 0
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:

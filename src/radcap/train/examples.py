@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch.utils.data import Dataset
 
 from radcap.models.base import Loaded
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Examples(Dataset):  # type: ignore[type-arg]
-    """Encoded (image, prompt, caption) examples of a split; `cache` keeps them in memory once encoded.
+    """Encoded (image, prompt, caption) examples of a split, each with its `row`; `prompts`: one for each row.
 
-    `prompts`: one for each row.
+    `cache` keeps them in memory once encoded.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Examples(Dataset):  # type: ignore[type-arg]
         row = self.rows[index]
         options = {"caption": row["caption"], "max_caption_tokens": self.max_caption_tokens}
         example, _ = encode(self.loaded, row["image"], self.prompts[index], **options)
+        example["row"] = torch.tensor([index])
         if self.kept is not None:
             self.kept[index] = example
         return dict(example)
@@ -53,6 +55,18 @@ class Examples(Dataset):  # type: ignore[type-arg]
         """So many tokens, end token included, as this share of the captions do not exceed as they train."""
         lengths = sorted(min(length, self.max_caption_tokens) for length in self.caption_lengths)
         return lengths[math.ceil(share * len(lengths)) - 1]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of every example as it trains, less what all have in common: of its image, and of its caption, cut.
+
+        By the images' sizes, so that no image is opened. One that its EXIF mark turns counts as it lies in the file.
+        """
+        adapter, processor = self.loaded.family, self.loaded.processor
+        of_size = cache(partial(adapter.image_tokens, processor))
+        images = [of_size(*size) for size in zip(self.rows["width"], self.rows["height"], strict=True)]
+        captions = [min(length, self.max_caption_tokens) for length in self.caption_lengths]
+        return [image + caption for image, caption in zip(images, captions, strict=True)]
 
     def cut_captions(self) -> int:
         """How many captions are longer than `max_caption_tokens` and train cut."""

@@ -6,13 +6,14 @@ import csv
 import io
 from pathlib import Path
 
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss", "trainable")
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss", "valid_rouge1", "trainable")
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
-    """The log as CSV: empty cells where a report holds no such figure."""
+    """The log as CSV: empty cells where a report holds no such figure, and no column where none does."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    columns = [name for name in COLUMNS if any(name in row for row in rows)]
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()

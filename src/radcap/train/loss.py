@@ -25,8 +25,22 @@ def caption_loss(
     at `predicting(labels)` alone.
     num_items_in_batch: labelled tokens in all micro-batches of the step; None: those of this batch.
     """
+    logits, following = _pairs(outputs, labels)
+    total = cross_entropy(logits, following, reduction="sum")
+    return total / (len(following) if num_items_in_batch is None else num_items_in_batch)
+
+
+def sums(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Each example's summed cross-entropy and number of labelled tokens: (batch, 2)."""
+    logits, following = _pairs(outputs, labels)
+    rows = predicting(labels).nonzero()[:, 0]
+    losses = cross_entropy(logits, following, reduction="none")
+    pairs = torch.stack([losses, torch.ones_like(losses)], dim=1)
+    return pairs.new_zeros(len(labels), 2).index_add_(0, rows, pairs)
+
+
+def _pairs(outputs: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits in float32 (labelled tokens, vocabulary), and the tokens that they should give."""
     wanted = predicting(labels)
     logits = outputs.logits if outputs.logits.ndim == 2 else outputs.logits[wanted]
-    following = labels.roll(-1, dims=1)[wanted]
-    total = cross_entropy(logits.float(), following, reduction="sum")
-    return total / (len(following) if num_items_in_batch is None else num_items_in_batch)
+    return logits.float(), labels.roll(-1, dims=1)[wanted]

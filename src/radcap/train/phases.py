@@ -40,9 +40,19 @@ class Phases(TrainerCallback):  # type: ignore[misc]
         self.family, self.phases, self.label = family, phases, label
         self.starts = starts(phases, steps)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """A run that goes on in the middle of a phase enters it again."""
+        begun = [number for number, start in enumerate(self.starts) if start < state.global_step]
+        if begun:
+            self._enter(begun[-1], model)
+
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        for number, (start, phase) in enumerate(zip(self.starts, self.phases, strict=True), start=1):
+        for number, start in enumerate(self.starts):
             if start == state.global_step:
-                count = freeze(self.family, model, phase.frozen)
-                still = f"frozen: {', '.join(phase.frozen)}" if phase.frozen else "nothing frozen"
-                print(f"{self.label}: phase {number}/{len(self.phases)}, {still}, {count:,} parameters train")
+                self._enter(number, model)
+
+    def _enter(self, number: int, model: Any) -> None:
+        frozen = self.phases[number].frozen
+        count = freeze(self.family, model, frozen)
+        still = f"frozen: {', '.join(frozen)}" if frozen else "nothing frozen"
+        print(f"{self.label}: phase {number + 1}/{len(self.phases)}, {still}, {count:,} parameters train")

@@ -11,8 +11,9 @@ from radcap.models.initial import draw_weights
 from radcap.models.inputs import fill
 from radcap.settings import Model, Pretrain
 from radcap.train.examples import Examples
-from radcap.train.fit import Recipe, fit
+from radcap.train.fit import fit
 from radcap.train.log import as_csv
+from radcap.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,5 +46,5 @@ def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, l
         max_grad_norm=1.0,
         seed=seed,
     )
-    log = fit(loaded.model, examples, None, recipe, label=label)
-    return loaded, as_csv(log)
+    fitted = fit(loaded.model, examples, None, recipe, label=label)
+    return loaded, as_csv(fitted.log)

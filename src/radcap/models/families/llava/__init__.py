@@ -73,8 +73,8 @@ class Llava(Family):
         made = image_processor(image_processor_class, source, revision=revision, image=image)
         return processor_class.from_pretrained(source, revision=revision, image_processor=made)
 
-    def image_tokens(self, processor: Any, *, width: int, height: int) -> int:
-        return int(processor._get_num_multimodal_tokens(image_sizes=[(height, width)])["num_image_tokens"][0])
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        return int(processor._get_num_multimodal_tokens([[height, width]])["num_image_tokens"][0])
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         # Llama's tokenizer puts the blank before the first word by itself.

@@ -73,9 +73,6 @@ class QwenVL(Family):
     def end_id(self, processor: Any) -> int:
         return int(processor.tokenizer.convert_tokens_to_ids(END))
 
-    def image_tokens(self, processor: Any, *, width: int, height: int) -> int:
-        return int(processor.image_processor.get_number_of_image_patches(height, width, {})) // MERGE**2
-
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:
         features = dict(processor.image_processor(images=[image], return_tensors="pt"))
         tokens = int(features["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
@@ -83,6 +80,10 @@ class QwenVL(Family):
         features[self.ids] = processor.tokenizer([text], return_tensors="pt", add_special_tokens=False)["input_ids"]
         is_image = features[self.ids] == processor.tokenizer.convert_tokens_to_ids(IMAGE)
         return features | {"mm_token_type_ids": is_image.int()}
+
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        patches = int(processor.image_processor.get_number_of_image_patches(height, width))
+        return patches // int(processor.image_processor.merge_size**2)
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         # The template ends in a line break, after which no blank stands.

@@ -100,8 +100,8 @@ class SmolVLM(Family):
         made = image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
         return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=made)
 
-    def image_tokens(self, processor: Any, *, width: int, height: int) -> int:
-        return int(processor._get_num_multimodal_tokens(image_sizes=[(height, width)])["num_image_tokens"][0])
+    def image_tokens(self, processor: Any, width: int, height: int) -> int:
+        return int(processor._get_num_multimodal_tokens([[height, width]])["num_image_tokens"][0])
 
     def end_id(self, processor: Any) -> int:
         return int(processor.tokenizer.convert_tokens_to_ids(END))
