@@ -13,17 +13,21 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.inputs import fill
+from radcap.train import processes
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
 from radcap.train.recipe import Recipe, steps
-from radcap.train.states import claimed
+from radcap.train.states import claimed, of_run
 
 
 def main(key: str) -> None:
     params = settings.load()
     model, profile = params.model(key), params.active
+    if processes.launch(params.train, __file__, key):
+        return
+    processes.quiet()
     is_lora = model.tuning == "lora"
     section, run = (params.adapters, profile.lora) if is_lora else (params.full, profile.full)
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
@@ -64,6 +68,9 @@ def main(key: str) -> None:
         max_new_tokens=params.train.max_caption_tokens,
         resume=params.train.resume,
     )
+    if not processes.is_first():
+        fit(trainee, train, valid, recipe, label=f"finetune {key}", states=of_run(params, key))
+        return
     with (
         records.volatile("finetune", key),
         claimed(params, key) as states,
