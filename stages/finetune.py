@@ -2,7 +2,7 @@
 
 import sys
 
-from radcap import files, layout, records, seeds, settings, tracking
+from radcap import files, layout, processes, records, seeds, settings, tracking
 from radcap.adapt import rates
 from radcap.adapt.audit import audit
 from radcap.adapt.lora import add_lora, rank_and_alpha
@@ -18,12 +18,15 @@ from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
 from radcap.train.recipe import Recipe, steps
-from radcap.train.states import claimed
+from radcap.train.states import claimed, of_run
 
 
 def main(key: str) -> None:
     params = settings.load()
     model, profile = params.model(key), params.active
+    if processes.launch(__file__, key, processes=params.train.processes, config=params.train.accelerate):
+        return
+    processes.quiet()
     is_lora = model.tuning == "lora"
     section, run = (params.adapters, profile.lora) if is_lora else (params.full, profile.full)
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
@@ -66,6 +69,9 @@ def main(key: str) -> None:
         max_new_tokens=params.train.max_caption_tokens,
         resume=params.train.resume,
     )
+    if not processes.is_first():
+        fit(trainee, train, valid, recipe, label=f"finetune {key}", states=of_run(params, key))
+        return
     with (
         records.volatile("finetune", key),
         claimed(params, key) as states,

@@ -22,7 +22,7 @@ def main(key: str) -> None:
     test = store.read(layout.split("test"))
     wanted, limits = variants(params, key, test), rules(params, key)
     parts = Parts(layout.generating(key) / fingerprint(params, key, test, wanted))
-    share = Share(*processes.rank_and_size())
+    share = Share(processes.rank(), processes.count())
     opened = lru_cache(1)(partial(load, params, key))
     options = {"rules": limits, "batch_size": profile.generate.batch_size, "parts": parts, "share": share}
 
@@ -35,8 +35,7 @@ def main(key: str) -> None:
         return
     with records.volatile("generate", key):
         parts.prune()
-        if profile.generate.processes > 1:
-            processes.launch(__file__, key, processes=profile.generate.processes)
+        processes.launch(__file__, key, processes=profile.generate.processes)
         made = {one.name: decode(one) for one in wanted}
         report = {one.name: counts(made[one.name]) | told(one) for one in wanted}
         with files.whole_folder(layout.captions(key)) as out:

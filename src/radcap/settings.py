@@ -227,6 +227,8 @@ class Train(Section):
     select_by: Literal["last", "valid_loss", "rouge1"]
     select_rows: Positive
     patience: Count
+    processes: Positive
+    accelerate: str = Field(min_length=1)
     resume: Resume
 
     @model_validator(mode="after")

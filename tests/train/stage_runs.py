@@ -127,9 +127,9 @@ class Workspace:
         return Workspace(folder)
 
 
-def workspace(folder: Path) -> Workspace:
-    """Two epochs of six steps, a state after each, dropout in the adapters."""
-    for name, count in (("train", 24), ("valid", 6)):
+def workspace(folder: Path, *, rows: int = 24, dropout: float = 0.1) -> Workspace:
+    """Two epochs of batches of four, a state after each, dropout in the adapters."""
+    for name, count in (("train", rows), ("valid", 6)):
         texts = [" ".join(SENTENCE.split()[: 1 + i % 12]) for i in range(count)]
         made = [
             store.Row(id=f"{name}{i}", image=png(i), caption=t, raw_caption=t, cuis=(), width=40, height=32, sha256="")
@@ -149,5 +149,5 @@ def workspace(folder: Path) -> Workspace:
         "    full:\n      epochs: 2.5\n      batch_size: 16", "    full:\n      epochs: 2.0\n      batch_size: 4"
     )
     made.change("every_steps: 0", "every_steps: 1")
-    made.change("  dropout: profile", "  dropout: 0.1")
+    made.change("  dropout: profile", f"  dropout: {dropout}")
     return made

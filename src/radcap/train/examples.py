@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from radcap.models.base import Loaded
 from radcap.models.family import Tensors
-from radcap.models.inputs import encode
+from radcap.models.inputs import IGNORED, encode
 
 if TYPE_CHECKING:
     from datasets import Dataset as Rows
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Examples(Dataset):  # type: ignore[type-arg]
     """Encoded (image, prompt, caption) examples of a split, each with its `row`; `prompts`: one for each row.
 
-    `cache` keeps them in memory once encoded.
+    `cache` keeps them in memory once encoded. Index -1 - r gives row r with nothing to learn, see Order.
     """
 
     def __init__(
@@ -35,6 +35,9 @@ class Examples(Dataset):  # type: ignore[type-arg]
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Tensors:
+        if index < 0:
+            filling = self[-1 - index]
+            return filling | {"labels": torch.full_like(filling["labels"], IGNORED), "row": torch.tensor([index])}
         if self.kept is not None and index in self.kept:
             return dict(self.kept[index])
         row = self.rows[index]

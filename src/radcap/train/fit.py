@@ -13,7 +13,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import PrinterCallback
 
-from radcap import files
+from radcap import files, processes
 from radcap.errors import UserError
 from radcap.models.family import Family, Tensors
 from radcap.models.inputs import collate
@@ -59,14 +59,15 @@ def fit(
     UserError when a loss is no longer finite, or one example is too much for memory.
     """
     recompute_layers(model, recipe.recompute_every)
+    recipe = recipe.shared(processes.count())
     first = {n: t.detach().to("cpu", copy=True) for n, t in _changing(model).items()}
     report = Report(label, listen)
     while True:
         start = states.latest() if states else None
         if start:
             size = files.read_json(start / LOG)["batch_size"]
-            whole = recipe.batch_size * recipe.accumulation
-            recipe = replace(recipe, batch_size=size, accumulation=whole // size)
+            part = recipe.batch_size * recipe.accumulation
+            recipe = replace(recipe, batch_size=size, accumulation=part // size)
             print(f"{label}: goes on from step {step_of(start)}/{recipe.steps}")
         try:
             return _train(model, train, valid, recipe, report, states, start)
@@ -120,6 +121,11 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _smaller(recipe: Recipe, label: str) -> Recipe:
+    if processes.count() > 1:
+        raise UserError(
+            f"{label}: memory does not suffice for micro-batches of {recipe.batch_size} in one of "
+            f"{processes.count()} processes; halve batch_size and double accumulation"
+        )
     smaller = recipe.halved()
     if smaller is None:
         raise UserError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import TrainingArguments
 
+from radcap.errors import UserError
 from radcap.settings import Phase, Plateau, Resume
 
 # Names of settings -> names of transformers.
@@ -54,6 +55,18 @@ class Recipe:
         size = next((size for size in range(self.batch_size // 2, 0, -1) if whole % size == 0), 0)
         return replace(self, batch_size=size, accumulation=whole // size) if size else None
 
+    def shared(self, processes: int) -> Recipe:
+        """The same batches in equal parts for the processes, in micro-batches no larger. UserError: no such parts."""
+        whole = self.batch_size * self.accumulation
+        part, rest = divmod(whole, processes)
+        if rest:
+            raise UserError(
+                f"train.processes: {processes} cannot share a batch of {self.batch_size} x {self.accumulation}; "
+                f"batch_size * accumulation must be a multiple of {processes}"
+            )
+        size = next(size for size in range(min(self.batch_size, part), 0, -1) if part % size == 0)
+        return replace(self, batch_size=size, accumulation=part // size)
+
 
 def steps(rows: int, *, epochs: float, batch_size: int, accumulation: int) -> int:
     """Optimizer steps of that many passes over the rows (a last, smaller batch counts as one)."""
@@ -91,6 +104,8 @@ def arguments(recipe: Recipe, scratch: str, *, evaluate: bool) -> TrainingArgume
         # Else each epoch starts them anew, and what they keep in memory is lost.
         dataloader_persistent_workers=recipe.workers > 0,
         dataloader_pin_memory=cuda,
+        # LLaVA's adapters on the tower's last layer have no gradient, nor has a component that a phase freezes.
+        ddp_find_unused_parameters=True,
     )
     # One process trains on one GPU. Of several that it sees, the Trainer would make a torch.nn.DataParallel, which
     # multiplies the batch and cuts Qwen's patches at the wrong places.

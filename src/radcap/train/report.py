@@ -35,7 +35,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.start, self.first = time.monotonic(), state.global_step
         self.close()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and state.is_world_process_zero:
             from tqdm import tqdm
 
             self.bar = tqdm(total=state.max_steps, initial=self.first, desc=self.label, unit="step", file=sys.stderr)

@@ -32,6 +32,7 @@ def fingerprint(settings: Settings, key: str) -> str:
         "seed": settings.seed,
         "profile": profile.model_dump(mode="json", include={"threads", "dtype", "loader", "weights", model.tuning}),
         "tuning": (settings.adapters if model.tuning == "lora" else settings.full).model_dump(mode="json"),
+        "accelerate": _content(settings.train.accelerate),
         "train": settings.train.model_dump(mode="json", exclude={"resume"}),
         "instruction": settings.prompt.instruction,
         "model": model.model_dump(mode="json", exclude={"modality_instruction", "prompts"}),
@@ -42,6 +43,10 @@ def fingerprint(settings: Settings, key: str) -> str:
         "device": records.device(),
     }
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(config: str) -> str:
+    return "" if config == "none" else files.sha256(Path(config))
 
 
 class States:
@@ -69,6 +74,11 @@ class States:
             shutil.rmtree(self.folder)
 
 
+def of_run(settings: Settings, key: str) -> States:
+    """The states of a model's run under these settings."""
+    return States(layout.states(key) / fingerprint(settings, key), label=f"finetune {key}")
+
+
 @contextlib.contextmanager
 def claimed(settings: Settings, key: str) -> Iterator[States]:
     """The states of a model's run, ours alone until the block ends; when it ends well they are deleted.
@@ -76,13 +86,11 @@ def claimed(settings: Settings, key: str) -> Iterator[States]:
     UserError while another process trains the same: a trainer that outlived its pipeline would write over ours.
     States of other runs of the model that nobody touched for `train.resume.keep_days` go first.
     """
-    label = f"finetune {key}"
-    mark = fingerprint(settings, key)
-    folder = layout.states(key) / mark
+    states = of_run(settings, key)
+    folder, label = states.folder, states.label
     # The workspace's models/M is one place, a run's states are another, which queued experiments share.
     with _alone(layout.record("finetune", key).with_suffix(".lock"), label), _alone(_lock(folder), label):
         _drop_stale(folder, days=settings.train.resume.keep_days, label=label)
-        states = States(folder, label=label)
         for unfinished in folder.glob(".step-*"):
             shutil.rmtree(unfinished)
         yield states

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
@@ -44,13 +45,16 @@ class CaptionTrainer(Trainer):  # type: ignore[misc]
             self.add_callback(Saving(recipe.resume))
 
     def _get_train_sampler(self, train_dataset: Examples | None = None) -> Order:
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        together = self.args.train_batch_size * self.args.world_size
+        size = together * self.args.gradient_accumulation_steps
         rows = len(self.train_dataset)
         return Order(
             self.train_dataset.lengths,
             batch_size=size,
             seed=self.args.data_seed,
             first_epoch=step_of(self.start) // -(-rows // size) if self.start else 0,
+            # Processes see equally many micro-batches, of equally many examples.
+            parts=together if self.args.world_size > 1 else 1,
         )
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -111,25 +115,38 @@ class CaptionTrainer(Trainer):  # type: ignore[misc]
         return figures
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a whole state: weights, optimizer, schedule, random numbers, the log so far, the best weights."""
+        """Write a whole state, the first process all but the others' random numbers."""
         assert self.states is not None
-        with self.states.write(self.state.global_step) as folder:
-            # Buffers may share memory, which safetensors does not write.
-            save_file({name: tensor.detach().clone() for name, tensor in self.changing.items()}, folder / WEIGHTS)
-            if self.best.kept:
-                save_file(self.best.kept, folder / BEST)
-            self._save_optimizer_and_scheduler(str(folder))
-            self._save_scaler(str(folder))
+        unlogged = self.accelerator.gather(self._tr_loss.reshape(1)).tolist()
+        if not self.accelerator.is_main_process:
+            (folder,) = broadcast_object_list([None])
             self._save_rng_state(str(folder))
-            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            log = {
-                "rows": self.report.rows,
-                "sum": self._tr_loss.item(),
-                "since": self._globalstep_last_logged,
-                "best": self.best.record,
-                "batch_size": self.recipe.batch_size,
-            }
-            files.write_json(folder / LOG, log)
+            self.accelerator.wait_for_everyone()
+        else:
+            with self.states.write(self.state.global_step) as folder:
+                broadcast_object_list([str(folder)])
+                self._write(folder, unlogged)
+                self._save_rng_state(str(folder))
+                self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
+
+    def _write(self, folder: Path, unlogged: list[float]) -> None:
+        """Weights, optimizer, schedule, the log so far, the best weights."""
+        # Buffers may share memory, which safetensors does not write.
+        save_file({name: tensor.detach().clone() for name, tensor in self.changing.items()}, folder / WEIGHTS)
+        if self.best.kept:
+            save_file(self.best.kept, folder / BEST)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        log = {
+            "rows": self.report.rows,
+            "sums": unlogged,
+            "since": self._globalstep_last_logged,
+            "best": self.best.record,
+            "batch_size": self.recipe.batch_size,
+        }
+        files.write_json(folder / LOG, log)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from radcap import files
@@ -22,7 +23,7 @@ class Unlogged(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.trainer.start:
             log = files.read_json(self.trainer.start / "log.json")
-            self.trainer._tr_loss += log["sum"]
+            self.trainer._tr_loss += log["sums"][args.process_index]
             self.trainer._globalstep_last_logged = log["since"]
 
 
@@ -37,7 +38,7 @@ class Finite(TrainerCallback):  # type: ignore[misc]
         fine = torch.stack([loss for _, loss in seen]).isfinite().tolist()
         if not all(fine):
             rows, loss = seen[fine.index(False)]
-            ids = self.trainer.train_dataset.rows[rows.tolist()]["id"]
+            ids = self.trainer.train_dataset.rows[[row for row in rows.tolist() if row >= 0]]["id"]
             raise UserError(
                 f"{self.trainer.report.label}: the loss is {loss.item()} at step {state.global_step + 1} "
                 f"(learning rate {self.trainer._get_learning_rate():.3g}, images {', '.join(ids)}); "
@@ -52,7 +53,7 @@ class Saving(TrainerCallback):  # type: ignore[misc]
         self.resume, self.last, self.due = resume, time.monotonic(), False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        late = time.monotonic() - self.last >= self.resume.every_seconds > 0
+        late = _agreed(time.monotonic() - self.last >= self.resume.every_seconds > 0)
         self.due |= late or (self.resume.every_steps > 0 and state.global_step % self.resume.every_steps == 0)
         if not float(state.epoch).is_integer():
             self._ask(state, control)
@@ -65,3 +66,10 @@ class Saving(TrainerCallback):  # type: ignore[misc]
 
     def _ask(self, state: Any, control: Any) -> None:
         control.should_save = self.due and state.global_step < state.max_steps
+
+
+def _agreed(yes: bool) -> bool:
+    """The first process's answer, in all of them."""
+    answer = [yes]
+    broadcast_object_list(answer)
+    return answer[0]

@@ -1,0 +1,1 @@
+"""Training measured on several sides (benchmarks/train.py)."""
