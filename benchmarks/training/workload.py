@@ -57,7 +57,9 @@ def workload(key: str, *, strategy: str, tower: bool, rows: int, folder: Path, t
     update = {"strategy": strategy, "vision_tower": tower, "r": 16, "alpha": 32, "dropout": 0.0}
     trainee, _ = add_lora(loaded, params.lora.model_copy(update=update), model.published)
     prompt = fill(model.template, params.prompt.instruction)
-    examples = Examples(loaded, captioned(folder / "rows.arrow", rows), [prompt] * rows, max_caption_tokens=128, cache=True)
+    examples = Examples(
+        loaded, captioned(folder / "rows.arrow", rows), [prompt] * rows, max_caption_tokens=128, cache=True
+    )
     for index in range(rows):
         examples[index]
     return Workload(loaded, trainee, examples)

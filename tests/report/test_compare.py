@@ -1,5 +1,6 @@
 """Experiments side by side, from what DVC would have kept of them."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -28,7 +29,9 @@ def scored(gain: float, *, seed: int = 0, ids: list[str] = IDS) -> pa.Table:
 def experiment(name: str, *, params: dict[str, Any], tables: dict[str, pa.Table], **options: Any) -> Experiment:
     metrics = options.pop("metrics", dict.fromkeys(tables, METRIC))
     audits = {key: {"variant": name, "trained": 1234, "percent": 5.25} for key in metrics}
-    return Experiment(name, name * 10, params, metrics, audits, tables, options.pop("costs", {}))
+    return Experiment(
+        name, name * 10, params, metrics, audits, tables, options.pop("costs", {}), options.pop("articles", {})
+    )
 
 
 def params(strategy: str, *models: str) -> dict[str, Any]:
@@ -98,6 +101,15 @@ def test_what_cannot_be_compared_is_told() -> None:
     ]
     nothing = compared(gone)
     assert (nothing["tests"], nothing["parameters"]) == ([], {})
+
+
+def test_captions_of_an_article_are_resampled_together() -> None:
+    """Five articles have 32 sign patterns, all of which are tried: no p is below 2 / 32."""
+    known = {id_: f"PMC{n // 8}" for n, id_ in enumerate(IDS)}
+    base = dataclasses.replace(BASE, articles=known)
+    told = compared(base, BETTER)
+    assert told["remarks"][-1] == "resampled by source article: 5 are known"
+    assert {row["p"] for row in told["tests"]} == {2 / 32}
 
 
 def test_the_same_comparison_as_text_markdown_and_json() -> None:

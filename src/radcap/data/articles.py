@@ -44,11 +44,15 @@ def read(path: Path, ids: Sequence[str]) -> list[str | None] | None:
     """The article of each image, None where it is not known; None for all where none is. UserError: no such file."""
     if not path.exists():
         raise UserError(f"{path} not found; `dvc repro prepare` makes it")
-    known = of_file(path)
+    return of_images(parse(path.read_text(encoding="utf-8")), ids)
+
+
+def parse(text: str) -> dict[str, str]:
+    """{image id: PMCID} of a file that `write` wrote."""
+    return {row[ID]: row[ARTICLE] for row in csv.DictReader(io.StringIO(text, newline=""))}
+
+
+def of_images(known: Mapping[str, str], ids: Sequence[str]) -> list[str | None] | None:
+    """The article of each image, None where it is not known; None for all where none is."""
     found = [known.get(id_) for id_ in ids]
     return found if any(found) else None
-
-
-def of_file(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return {row[ID]: row[ARTICLE] for row in csv.DictReader(stream)}

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from radcap import cli, files
@@ -107,6 +107,7 @@ def row(
     return values, shown | {"overall": rounding(values["overall"], 3, tie)}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(TRUE, min_size=6, max_size=6), min_size=2, max_size=4), TIES, st.booleans(), st.booleans())
 def test_a_table_made_by_the_formulas_holds_no_finding(rows, tie, rounded_means, rounded_changes) -> None:
     made = {f"model{n}": row(metrics, tie, rounded_means=rounded_means) for n, metrics in enumerate(rows)}
@@ -136,6 +137,7 @@ def test_a_table_made_by_the_formulas_holds_no_finding(rows, tie, rounded_means,
     assert found.checked + found.unchecked == 3 * len(rows) + 3 + len(changes) + 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(TRUE, min_size=6, max_size=6),
     st.sampled_from(["relevance", "factuality", "overall"]),

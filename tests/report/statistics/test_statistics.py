@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radcap.report.statistics.bootstrap import bca, resampled
@@ -215,6 +215,7 @@ def test_an_effect_of_no_difference_is_zero() -> None:
 PAIRS = list(combinations("abcdef", 2))
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(PAIRS)))
 def test_names_share_a_letter_when_they_do_not_differ_and_only_then(different: set[tuple[str, str]]) -> None:
     marks = letters("abcdef", sorted(different))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+from radcap.data import articles
 from radcap.report import scores
 from radcap.report.experiments.read import Experiment
 from radcap.report.published import COLUMNS
@@ -96,7 +97,12 @@ def tests(
     if alike:
         remarks.append(f"the same scores in all experiments that have them: {', '.join(alike)}")
     tables = {key: scored for key, scored in tables.items() if key[0] not in alike}
-    return (_differences(tables, report, protocol=protocol, seed=seed) if tables else []), remarks
+    if not tables:
+        return [], remarks
+    clusters = articles.of_images(found[0].articles, ids.to_pylist())
+    if clusters:
+        remarks.append(f"resampled by source article: {len({one for one in clusters if one}):,} are known")
+    return _differences(tables, report, clusters, protocol=protocol, seed=seed), remarks
 
 
 def _same(tables: Mapping[tuple[str, str], Any], model: str) -> bool:
@@ -105,12 +111,18 @@ def _same(tables: Mapping[tuple[str, str], Any], model: str) -> bool:
 
 
 def _differences(
-    tables: Mapping[tuple[str, str], Any], report: Report, *, protocol: str, seed: int
+    tables: Mapping[tuple[str, str], Any],
+    report: Report,
+    clusters: Sequence[str | None] | None,
+    *,
+    protocol: str,
+    seed: int,
 ) -> list[dict[str, Any]]:
     whole = scores.beside(tables, protocol)
     analysis = Analysis(
         {_name(*key): values for key, values in whole.values.items()},
         whole.columns,
+        clusters=clusters,
         resamples=report.resamples,
         confidence=report.confidence,
         seed=seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radcap import layout, settings, tracking
+from radcap.data import articles
 from radcap.errors import UserError
 from radcap.report.scores import PLAIN, table
 
@@ -18,7 +19,8 @@ BASELINE = "baseline"
 @dataclass(frozen=True)
 class Experiment:
     """`params`: its params.yaml. `metrics`, `audits`: by model. `tables`: per-caption scores of the plain captions by
-    model, of those in DVC's cache. `costs`: what MLflow holds of the fine-tune's seconds and memory by model."""
+    model, of those in DVC's cache. `costs`: what MLflow holds of the fine-tune's seconds and memory by model.
+    `articles`: {image id: source article}, where known."""
 
     name: str
     rev: str
@@ -27,6 +29,7 @@ class Experiment:
     audits: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Any]
     costs: Mapping[str, Mapping[str, float]]
+    articles: Mapping[str, str]
 
 
 def experiments(names: Sequence[str], *, protocol: str) -> list[Experiment]:
@@ -74,6 +77,7 @@ def _experiment(name: str, rev: str, protocol: str) -> Experiment:
         audits=_each(stored, {key: (layout.tuned(key) / "audit.json").as_posix() for key in models}),
         tables=_tables(stored, models, protocol),
         costs=_costs(params),
+        articles=_articles(stored),
     )
 
 
@@ -103,6 +107,12 @@ def _tables(stored: Any, models: Sequence[str], protocol: str) -> dict[str, Any]
         with _unless_absent(), stored.open(path, "rb") as stream:
             found[key] = table(stream, protocol)
     return found
+
+
+def _articles(stored: Any) -> dict[str, str]:
+    with _unless_absent():
+        return articles.parse(stored.read_text(layout.articles().as_posix(), encoding="utf-8"))
+    return {}
 
 
 @contextlib.contextmanager
