@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from radcap import layout
+from radcap import files, layout
 from radcap.caption.prompts import own_labels, predicted_labels, prompt, training_prompts
-from radcap.caption.variants import variants
+from radcap.caption.variants import fingerprint, rules, variants
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
@@ -110,3 +110,36 @@ def test_variants_by_predictions_or_by_the_images_own_concepts(test_split) -> No
     said = variants(PARAMS, key, test_split)[1].prompts
     assert ["MRI image." in said[0], "X-ray image." in said[1], "CT image." in said[2]] == [True] * 3
     assert said[3] == oracle["plain"].prompts[3]
+
+
+def test_what_decides_captions_is_in_their_fingerprint_and_nothing_else(test_split) -> None:
+    """Captions of an interrupted run are gone on with under the same fingerprint alone."""
+    key = "llava_1_5_7b"
+    for folder, name in ((layout.base(key), "base.json"), (layout.tuned(key), "audit.json")):
+        folder.mkdir(parents=True)
+        files.write_json(folder / name, {"caption_tokens_p99": 31})
+
+    def mark(params=PARAMS) -> str:
+        return fingerprint(params, key, test_split, variants(params, key, test_split))
+
+    def changed(section: str, **changes: object):
+        return PARAMS.model_copy(update={section: getattr(PARAMS, section).model_copy(update=changes)})
+
+    def profile(**changes: object):
+        generate = PARAMS.active.generate.model_copy(update=changes)
+        sample = PARAMS.active.model_copy(update={"generate": generate})
+        return PARAMS.model_copy(update={"profiles": {**PARAMS.profiles, "sample": sample}})
+
+    assert rules(PARAMS, key).max_new_tokens == 31
+    same = mark()
+    assert {mark(), mark(profile(processes=4)), mark(changed("train", max_grad_norm=0.5))} == {same}
+    others = [
+        mark(changed("generate", beams=3)),
+        mark(changed("generate", max_new_tokens=30)),
+        mark(changed("prompt", instruction="Describe it.")),
+        mark(profile(batch_size=3)),
+        mark(profile(base=False)),
+    ]
+    files.write_json(layout.tuned(key) / "adapter.json", {})
+    others.append(mark())
+    assert len({same, *others}) == 7
