@@ -23,6 +23,7 @@ TEST = {
     "raw_caption": [f"Reference {n} | of\nimage" for n in range(24)],
     "cuis": CUIS,
 }
+CLASSIFIER = {"test": {"accuracy": 0.875, "macro_f1": 0.8, "n": 16, "left_out": {"none": 6, "several": 2}}}
 MODALITIES = {"ct": 6, "mri": 6, "ultrasound": 6, "none": 6}
 # One of each group of the study's Table 4, and two that are told the modality.
 KEYS = ("vision_gpt2", "smolvlm_500m", "qwen2_vl_2b", "llava_1_5_7b")
@@ -66,6 +67,8 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
         files.write_json(layout.scores(key) / "audit.json", audit(key))
         files.write_text(layout.scores(key) / "log.csv", "step,epoch,loss\n1,0.5,2.0\n2,1.0,1.5\n")
     files.write_json(layout.prepared(), prepared())
+    files.write_json(layout.METRICS / "modality.json", CLASSIFIER)
+    files.write_text(layout.confusion(), "actual,predicted\nct,ct\nmri,ct\nct,ct\n")
 
 
 def caption(id_: str, variant: str, text: str, finish: str) -> lines.Caption:
@@ -111,4 +114,4 @@ def inputs(params: Settings, root: Path) -> Inputs:
     audits = {key: files.read_json(layout.scores(key) / "audit.json") for key in params.models}
     sizes = {"vision_gpt2": 239e6, "smolvlm_500m": 507e6, "qwen2_vl_2b": 2209e6, "llava_1_5_7b": 7063e6}
     plan = {"models": {key: {"total": int(sizes[key])} for key in params.models if key in sizes}}
-    return Inputs(params, metrics, audits, plan, prepared(), read(root / "reference/published.yaml"))
+    return Inputs(params, metrics, audits, plan, prepared(), CLASSIFIER, read(root / "reference/published.yaml"))

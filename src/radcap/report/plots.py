@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from radcap import files
+from radcap.modality.classes import CLASSES
 from radcap.report.study.inputs import Inputs
 from radcap.report.tables import COLUMNS
 
@@ -69,6 +71,12 @@ def complexity(by: Mapping[str, Rows], quality: str) -> list[dict[str, Any]]:
         for model, found in row["models"].items()
         if quality in found
     ]
+
+
+def confusion(path: Path) -> list[dict[str, str]]:
+    """A row per image of the test split: its modality, and the classifier's; none where no classifier was trained."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def as_csv(rows: Rows) -> str:
@@ -148,6 +156,21 @@ def _complexity(figure: Any, rows: Rows, look: Look) -> None:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right", fontsize=7)
 
 
+def _confusion(figure: Any, rows: Rows, _: Look) -> None:
+    names = [name for name in CLASSES if any(name in (row["actual"], row["predicted"]) for row in rows)]
+    counts = Counter((row["actual"], row["predicted"]) for row in rows)
+    axes = figure.subplots()
+    axes.imshow([[counts[actual, predicted] for predicted in names] for actual in names], cmap="Blues")
+    for line, actual in enumerate(names):
+        for column, predicted in enumerate(names):
+            if count := counts[actual, predicted]:
+                axes.text(column, line, count, ha="center", va="center", color="white" if line == column else "black")
+    axes.set_xticks(range(len(names)), names, rotation=30)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted modality")
+    axes.set_ylabel("modality")
+
+
 def _by(rows: Rows, name: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -160,6 +183,7 @@ DRAWINGS: dict[str, Drawing] = {
     "parameters": _parameters,
     "loss": _loss,
     "complexity": _complexity,
+    "confusion": _confusion,
 }
 
 

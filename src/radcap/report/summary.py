@@ -38,7 +38,7 @@ def summary(inputs: Inputs, found: Findings, relations: Mapping[str, Any], audit
         "## Models\n",
         *_models(found, column),
         "## Prompting\n",
-        *_prompting(found),
+        *_prompting(inputs, found),
         "## Controls\n",
         *_controls(inputs, found, column),
         "## Parameters and quality\n",
@@ -126,7 +126,8 @@ def _models(found: Findings, column: str) -> Iterable[str]:
         yield "".join(f"- {model_of(d.first)} and {model_of(d.second)}: {_line(d)}\n" for d in alike)
 
 
-def _prompting(found: Findings) -> Iterable[str]:
+def _prompting(inputs: Inputs, found: Findings) -> Iterable[str]:
+    yield _classifier(inputs.classifier)
     if not found.families["prompts"]:
         yield "No model was told the modality.\n"
         return
@@ -140,6 +141,16 @@ def _prompting(found: Findings) -> Iterable[str]:
     header = ["Model", "Prompt", "Column", "Change", "Interval", "p (Holm)", "dz", "Significant"]
     rows.sort(key=lambda row: row[:2])
     yield markdown(header, rows, words=3)
+
+
+def _classifier(figures: Mapping[str, Any]) -> str:
+    test = figures.get("test")
+    if test is None or test["accuracy"] is None:
+        return f"No modality was predicted: {figures.get('missing', 'no image of the test split has a label')}.\n"
+    return (
+        f"The classifier names the right modality of {100 * test['accuracy']:.1f} % of {test['n']:,} test images "
+        f"(macro F1 {number(test['macro_f1'])}); {sum(test['left_out'].values())} have no one label.\n"
+    )
 
 
 def _controls(inputs: Inputs, found: Findings, column: str) -> Iterable[str]:

@@ -67,4 +67,6 @@ def _plots(inputs: Inputs, related: Mapping[str, Any], quality: str) -> None:
         "complexity": plots.complexity(related["complexity"], quality),
     }
     plots.write(layout.PLOTS, data)
-    plots.draw(layout.REPORTS / "plots", data, plots.Look(inputs, quality))
+    # The stage modality writes what DVC draws of this one.
+    pairs = plots.confusion(layout.confusion())
+    plots.draw(layout.REPORTS / "plots", data | ({"confusion": pairs} if pairs else {}), plots.Look(inputs, quality))

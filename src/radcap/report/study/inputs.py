@@ -20,13 +20,14 @@ GROUPS = ("Large vision-language models", "Small vision-language models", "Basel
 @dataclass(frozen=True)
 class Inputs:
     """`metrics`: {model: metrics/<model>.json}. `audits`: {model: what trained}. `plan`: full-size counts. `prepared`:
-    data/report.json. `study`: the published tables, numbers with their digits."""
+    data/report.json. `classifier`: metrics/modality.json. `study`: the published tables, numbers with their digits."""
 
     settings: Settings
     metrics: Mapping[str, Mapping[str, Any]]
     audits: Mapping[str, Mapping[str, Any]]
     plan: Mapping[str, Any]
     prepared: Mapping[str, Any]
+    classifier: Mapping[str, Any]
     study: Mapping[str, Any]
 
     @property
@@ -71,8 +72,17 @@ def read(settings: Settings, plan: Mapping[str, Any]) -> Inputs:
         {key: _audit(key) for key in settings.models},
         plan,
         files.read_json(report),
+        _classifier(),
         published.read(),
     )
+
+
+def _classifier() -> dict[str, Any]:
+    path = layout.METRICS / "modality.json"
+    if not path.exists():
+        raise UserError(f"{path} not found; `dvc repro modality` makes it")
+    figures: dict[str, Any] = files.read_json(path)
+    return figures
 
 
 def _audit(key: str) -> dict[str, Any]:
