@@ -159,13 +159,17 @@ def _complexity(figure: Any, rows: Rows, look: Look) -> None:
 def _confusion(figure: Any, rows: Rows, _: Look) -> None:
     names = [name for name in CLASSES if any(name in (row["actual"], row["predicted"]) for row in rows)]
     counts = Counter((row["actual"], row["predicted"]) for row in rows)
+    whole = Counter(row["actual"] for row in rows)
+    # Coloured by the share of the actual modality, so that a rare one shows as well.
+    shares = [[counts[actual, predicted] / max(whole[actual], 1) for predicted in names] for actual in names]
     axes = figure.subplots()
-    axes.imshow([[counts[actual, predicted] for predicted in names] for actual in names], cmap="Blues")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for line, actual in enumerate(names):
         for column, predicted in enumerate(names):
             if count := counts[actual, predicted]:
-                axes.text(column, line, count, ha="center", va="center", color="white" if line == column else "black")
-    axes.set_xticks(range(len(names)), names, rotation=30)
+                color = "white" if shares[line][column] > 0.5 else "black"
+                axes.text(column, line, count, ha="center", va="center", color=color)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted modality")
     axes.set_ylabel("modality")
