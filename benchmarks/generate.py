@@ -1,6 +1,7 @@
 """Captions per second: radcap against a loop over images and against transformers' pipeline, same weights, one run.
 
-    python benchmarks/generate.py [--models KEY ...] [--images 240] [--rounds 3]
+    python -m benchmarks.generate [--models KEY ...] [--images 240] [--rounds 3]
+    python -m benchmarks.generate --bfloat16      # instead: how many captions it leaves alone
 
 The models are the fine-tuned miniatures of `make repro`. Every side starts from the images' bytes, decodes greedily
 with the same limit, and is timed in turns; the median of its rounds counts. The loop and the pipeline may use all
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.generating.half import equal_captions
 from benchmarks.generating.others import loop, pipeline
 from benchmarks.generating.ours import worker
 from radcap import layout, settings
@@ -27,6 +29,7 @@ from radcap.caption.search import Rules
 from radcap.caption.variants import with_labels
 from radcap.data import store
 
+RULES = Rules(beams=1, max_new_tokens=64)
 COLUMNS = ("model", "loop", "pipeline", "radcap 1", "radcap {n}", "1 / loop", "{n} / loop", "equal captions")
 
 
@@ -36,8 +39,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--bfloat16", action="store_true")
     options = parser.parse_args()
     params = settings.load()
+    if options.bfloat16:
+        print(f"equal captions of {options.images} images")
+        print("model | bf16: batch 4 as 1 | bf16: 16 as 1 | bf16 as float32 | float32: 4 as 1 | float32: 16 as 1")
+        for key in options.models or params.models:
+            print(" | ".join(equal_captions(params, key, images=options.images, rules=RULES)), flush=True)
+        return
     print(f"{options.images} images of the train split, {options.threads} cores; captions per second")
     print(" | ".join(name.format(n=options.threads) for name in COLUMNS), flush=True)
     for key in options.models or params.models:
@@ -49,7 +59,7 @@ def measure(params: settings.Settings, key: str, options: argparse.Namespace) ->
     rows = store.read(layout.split("train")).select(range(options.images))
     loaded = load_tuned(layout.tuned(key), layout.base(key), dtype="float32")
     loaded.model.eval()
-    rules = Rules(beams=1, max_new_tokens=64)
+    rules = RULES
     prompts = with_labels(params, key, "plain", [None] * len(rows)).prompts
     size = params.active.generate.batch_size
 

@@ -1,6 +1,6 @@
 """Captions per second of LLaVA-1.5-7B at full size with random weights on a GPU: radcap's batches against a loop.
 
-    python benchmarks/generate_gpu.py [--batch-sizes 16 32 64] [--captions 64] [--tokens 32] [--tiny]
+    python -m benchmarks.generate_gpu [--batch-sizes 16 32 64] [--captions 64] [--tokens 32] [--tiny]
 
 No checkpoint is needed: prompts are random tokens around 576 image tokens, pictures are noise, and every caption runs
 to --tokens, for random weights end nothing. Equal captions are those of the loop; in bfloat16 near ties may fall
