@@ -19,6 +19,7 @@ from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
 from radcap.train.recipe import Recipe, steps
+from radcap.train.repeat import repeat_on_gpus
 from radcap.train.states import claimed, of_run
 
 
@@ -31,6 +32,8 @@ def main(key: str) -> None:
     is_lora = model.tuning == "lora"
     section, run = (params.adapters, profile.lora) if is_lora else (params.full, profile.full)
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
+    if params.train.deterministic:
+        repeat_on_gpus()
 
     quantized = four_bit(profile.dtype) if is_lora and section.quantize == "4bit" else {}
     # Weights that train are float32: steps smaller than bfloat16's spacing would be lost.

@@ -94,3 +94,13 @@ def test_code_dependencies_are_the_imports(pipeline: dict[str, Any], root: Path,
 def test_aggregate_waits_for_every_model(pipeline: dict[str, Any]) -> None:
     deps = {dep for dep in pipeline["aggregate"]["deps"] if dep.startswith("metrics/")}
     assert deps == {f"metrics/{key}.json" for key in PARAMS.models}
+
+
+def test_the_plots_show_every_models_log(root: Path) -> None:
+    plots = {
+        name: body
+        for each in YAML(typ="safe").load((root / "dvc.yaml").read_text())["plots"]
+        for name, body in each.items()
+    }
+    for name, column in (("training", "loss"), ("validation", "valid_loss")):
+        assert plots[name]["y"] == {f"models/{key}/log.csv": column for key in PARAMS.models}
