@@ -81,7 +81,7 @@ def main(key: str) -> None:
     ):
         fitted = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
         with files.whole_folder(layout.tuned(key)) as out:
-            save_tuned(loaded, trainee, out, base_folder=layout.base(key))
+            save_tuned(loaded, trainee, out, base_folder=layout.base(key), weights=fitted.weights)
             files.write_text(out / "log.csv", as_csv(fitted.log))
             went = {"captions_cut_in_training": train.cut_captions(), "training": fitted.record()}
             files.write_json(out / "audit.json", report | went | {"packages": records.versions(*records.PACKAGES)})

@@ -60,6 +60,8 @@ REACH = [
     ("models.smolvlm_500m.published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
     ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "finetune@smolvlm_500m", "aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
+    ("train.select_by", "valid_loss", each("finetune") | {"aggregate"}),
+    ("train.resume.every_seconds", 7, set()),
     ("prompt.instruction", "Caption it.", each("finetune") | each("generate") | {"aggregate"}),
     ("generate.beams", 2, each("generate")),
     ("score.protocol", "imageclef-2025", each("score") | {"aggregate"}),

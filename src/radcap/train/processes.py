@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from radcap.errors import UserError
 from radcap.settings import Train
@@ -23,6 +24,13 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def sharded() -> bool:
+    """Whether the processes share one model's weights (FSDP) instead of holding one each; accelerate does on GPUs."""
+    import torch
+
+    return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" and torch.cuda.is_available()
+
+
 def launch(train: Train, script: str, *arguments: str) -> bool:
     """Run a stage's script in the processes that the settings ask for and wait; False: this process is to do it alone.
 
@@ -35,8 +43,12 @@ def launch(train: Train, script: str, *arguments: str) -> bool:
         command += ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         # Any free port: two models may train side by side.
         command += ["--main_process_port", "0"]
-    else:
+    elif Path(train.accelerate).is_file():
         command += ["--config_file", train.accelerate]
+    else:
+        raise UserError(
+            f"train.accelerate: no file {train.accelerate!r}; it names a configuration of accelerate, or none"
+        )
     process = subprocess.Popen([*command, script, *arguments], stderr=subprocess.PIPE, text=True)
     assert process.stderr
     message = _forward(process.stderr)
