@@ -35,7 +35,7 @@ MODELS = ("smolvlm_500m", "qwen2_vl_2b", "llava_1_5_7b")
 SIDES = ("trainer + peft", "trl", "radcap")
 # What trains: adapters on language model and connector (the tower stands still), or on the tower too.
 TOWERS = {"tower frozen": False, "tower adapted": True}
-LEVERS = ("labels", "towers")
+LEVERS = ("labels", "towers", "order")
 
 
 def main() -> None:

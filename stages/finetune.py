@@ -18,6 +18,7 @@ from radcap.train.fit import fit
 from radcap.train.log import as_csv
 from radcap.train.phases import freeze
 from radcap.train.recipe import Recipe, steps
+from radcap.train.repeat import repeat_on_gpus
 from radcap.train.states import claimed, of_run
 
 
@@ -30,6 +31,8 @@ def main(key: str) -> None:
     is_lora = model.tuning == "lora"
     section, run = (params.adapters, profile.lora) if is_lora else (params.full, profile.full)
     seed = seeds.fix(params.seed, "finetune", key, threads=profile.threads)
+    if params.train.deterministic:
+        repeat_on_gpus()
 
     quantized = four_bit(profile.dtype) if is_lora and section.quantize == "4bit" else {}
     # Weights that train are float32: steps smaller than bfloat16's spacing would be lost.
@@ -79,7 +82,7 @@ def main(key: str) -> None:
     ):
         fitted = fit(trainee, train, valid, recipe, label=f"finetune {key}", listen=tracked.curve, states=states)
         with files.whole_folder(layout.tuned(key)) as out:
-            save_tuned(loaded, trainee, out, base_folder=layout.base(key))
+            save_tuned(loaded, trainee, out, base_folder=layout.base(key), weights=fitted.weights)
             files.write_text(out / "log.csv", as_csv(fitted.log))
             told = {"captions_cut_in_training": train.cut_captions(), "caption_tokens_p99": train.caption_tokens(0.99)}
             told |= {"training": fitted.record(), "packages": records.versions(*records.PACKAGES)}

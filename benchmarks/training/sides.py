@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from radcap.models.inputs import collate
 from radcap.train import fit as fitting
+from radcap.train import trainer as trainer_module
 from radcap.train.order import Order
 from radcap.train.recipe import Recipe
 from training.workload import Workload
@@ -60,11 +61,15 @@ def _status(name: str) -> float:
 
 
 def radcap(work: Workload, recipe: Recipe, *, levers: frozenset[str]) -> Measured:
-    """radcap's own step; without "labels" with all logits, without "towers" with transformers' hooks."""
+    """radcap's own step; without "labels" with all logits, without "towers" with transformers' hooks for gradients of
+    every part's embeddings, without "order" in batches of any lengths."""
     if "labels" not in levers:
         fitting.batch = lambda examples, adapter, pad_id: collate(examples, adapter, pad_id=pad_id, side="right")
     if "towers" not in levers:
         fitting.recompute_layers = lambda model, every: _recompute_as_transformers(model, every)
+
+    if "order" not in levers:
+        trainer_module.Order = lambda lengths, **options: Order([1] * len(lengths), **options)
 
     def run(watch: Watch) -> list[float]:
         trainer_class = fitting.CaptionTrainer

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from radcap.errors import UserError
@@ -41,6 +42,13 @@ def device() -> torch.device:
     return found
 
 
+def sharded() -> bool:
+    """Whether the processes share one model's weights (FSDP) instead of holding one each; accelerate does on GPUs."""
+    import torch
+
+    return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" and torch.cuda.is_available()
+
+
 def launch(script: str, *arguments: str, processes: int, config: str = "none") -> bool:
     """Run a stage's script in so many processes and wait; False: this process is to do it alone, or is one of them.
 
@@ -54,8 +62,10 @@ def launch(script: str, *arguments: str, processes: int, config: str = "none") -
         command += ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         # Any free port: two models may be at work side by side.
         command += ["--main_process_port", "0"]
-    else:
+    elif Path(config).is_file():
         command += ["--config_file", config]
+    else:
+        raise UserError(f"train.accelerate: no file {config!r}; it names a configuration of accelerate, or none")
     process = subprocess.Popen([*command, script, *arguments], stderr=subprocess.PIPE, text=True)
     assert process.stderr
     message = _forward(process.stderr)

@@ -229,6 +229,7 @@ class Train(Section):
     patience: Count
     processes: Positive
     accelerate: str = Field(min_length=1)
+    deterministic: bool
     resume: Resume
 
     @model_validator(mode="after")

@@ -77,6 +77,8 @@ REACH = [
     ),
     ("prompt.modality.labels", "oracle", each("generate") | {"aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
+    ("train.select_by", "valid_loss", each("finetune") | {"aggregate"}),
+    ("train.resume.every_seconds", 7, set()),
     ("prompt.instruction", "Caption it.", each("finetune") | each("generate") | {"aggregate"}),
     ("generate.beams", 2, each("generate") | {"aggregate"}),
     ("report.alpha", 0.01, {"aggregate"}),

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from radcap.errors import UserError
-from radcap.processes import _forward
+from radcap.processes import _forward, launch
+from radcap.train.fit import fit
 from radcap.train.log import read_log
 from radcap.train.order import Order
 from radcap.train.recipe import Recipe
@@ -104,3 +105,24 @@ def test_the_last_batch_is_filled_with_rows_of_which_nothing_is_learned() -> Non
     assert sorted(drawn[:5]) == list(range(5))
     # Row 1 is the shortest.
     assert drawn[5:] == [-2, -2, -2]
+
+
+@pytest.mark.parametrize(("name", "kind", "processes"), [("fsdp", "FSDP", 8), ("two-nodes", "MULTI_GPU", 16)])
+def test_accelerate_reads_the_documented_configurations(name: str, kind: str, processes: int) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / f"docs/accelerate/{name}.yaml"))
+    assert (config.distributed_type.value, config.num_processes) == (kind, processes)
+
+
+def test_what_a_sharded_run_cannot_do_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radcap.train.processes.sharded", lambda: True)
+    recipe = Recipe(**RECIPE.__dict__ | {"select_by": "valid_loss"})
+    with pytest.raises(UserError, match=r"^train.select_by: 'valid_loss' does not work under FSDP; set it to last$"):
+        fit(None, None, None, recipe, label="x")
+
+
+def test_a_configuration_that_is_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(UserError, match=r"^train.accelerate: no file 'gone.yaml'; it names a configuration of"):
+        launch("stages/finetune.py", "x", processes=1, config="gone.yaml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radcap import files
 from radcap.errors import UserError
@@ -11,9 +11,16 @@ from radcap.models import base
 from radcap.models.base import Loaded
 from radcap.models.family import family
 
+if TYPE_CHECKING:
+    import torch
 
-def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path) -> None:
+
+def save_tuned(
+    loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
     """Adapters in peft's own format, with their base's place; or all weights in the published layout.
+
+    `weights`: by name, where the model's own are not whole in this process.
 
     The place of published weights is their checkpoint and revision, which peft and others look up by themselves.
     """
@@ -26,11 +33,11 @@ def save_tuned(loaded: Loaded, trainee: Any, folder: Path, *, base_folder: Path)
             config.revision = record["revision"]
             # peft keeps a set, whose order is another in every process.
             config.target_modules = sorted(config.target_modules)
-        trainee.save_pretrained(str(folder))
+        trainee.save_pretrained(str(folder), state_dict=weights)
         # peft's model card, which names nothing that the base's record and the audit do not
         (folder / "README.md").unlink(missing_ok=True)
     else:
-        trainee.save_pretrained(str(folder))
+        trainee.save_pretrained(str(folder), state_dict=weights)
         loaded.family.save_processor(loaded.processor, str(folder))
 
 

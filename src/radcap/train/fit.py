@@ -37,9 +37,11 @@ class Fitted:
     accumulation: int
     steps: int
     kept_step: int
+    # Of a model that the processes share; None: they are in the model.
+    weights: dict[str, torch.Tensor] | None = None
 
     def record(self) -> dict[str, int]:
-        return {name: value for name, value in vars(self).items() if name != "log"}
+        return {name: value for name, value in vars(self).items() if name not in ("log", "weights")}
 
 
 def fit(
@@ -58,6 +60,11 @@ def fit(
     it begins again with half the micro-batch in the same batches, so that the result is that of this micro-batch.
     UserError when a loss is no longer finite, or one example is too much for memory.
     """
+    if processes.sharded():
+        states = None
+        print(f"{label}: the processes share the weights (FSDP); no states are written, a killed run begins again")
+        if recipe.select_by != "last":
+            raise UserError(f"train.select_by: {recipe.select_by!r} does not work under FSDP; set it to last")
     recompute_layers(model, recipe.recompute_every)
     recipe = recipe.shared(processes.count())
     first = {n: t.detach().to("cpu", copy=True) for n, t in _changing(model).items()}
@@ -113,7 +120,9 @@ def _train(
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     trainer.best.restore()
     done = trainer.state.global_step
-    return Fitted(report.rows, recipe.batch_size, recipe.accumulation, done, trainer.best.record["step"] or done)
+    kept = trainer.best.record["step"] or done
+    weights = trainer.accelerator.get_state_dict(trainer.model) if processes.sharded() else None
+    return Fitted(report.rows, recipe.batch_size, recipe.accumulation, done, kept, weights)
 
 
 def _changing(model: Any) -> dict[str, torch.Tensor]:
