@@ -131,7 +131,7 @@ def test_the_summary_tells_what_ran_what_differs_and_its_first_table_is_the_read
         "Of 144 captions, 0 are empty and 6 were cut.",
         "**Protocol** as-described: BERTScore recall",
         "| Overall | 6 of 6 |",
-        "the right modality of 87.5 % of 16 test images (macro F1 0.800); 8 have no one label.",
+        "the right modality of 87.5 % of 16 test images (macro F1 0.800); 8 left out, without a label.",
         "| smolvlm_500m | modality | Overall | +0.0",
         "| shuffled | vision_gpt2 |",
         "reference/published.yaml: 81 figures recomputed, 4 off by more than rounding",

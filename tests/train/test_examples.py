@@ -85,7 +85,7 @@ def test_batches_hold_examples_of_similar_length_in_another_order_each_epoch() -
     assert list(Order(lengths, batch_size=4, seed=2)) != first
 
 
-@pytest.mark.parametrize("key", ["qwen2_vl_2b", "cnn_transformer"])
+@pytest.mark.parametrize("key", ["qwen2_vl_2b", pytest.param("cnn_transformer", marks=pytest.mark.slow)])
 def test_workers_change_nothing(key: str, sized) -> None:
     alone, _ = trained(key, sized, workers=0)
     helped, _ = trained(key, sized, workers=2)

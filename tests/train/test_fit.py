@@ -86,9 +86,24 @@ def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run_in_one_line(rows) -> None:
     with pytest.raises(UserError) as caught:
-        trained("smolvlm_500m", rows, learning_rate=1e30, max_grad_norm=1e30, steps=6, batch_size=2, accumulation=2)
+        trained(
+            "smolvlm_500m",
+            rows,
+            validate=False,
+            learning_rate=1e30,
+            max_grad_norm=1e30,
+            steps=6,
+            batch_size=2,
+            accumulation=2,
+        )
     told = r"smolvlm_500m: the loss is nan at step 2 \(learning rate 1e\+30, images (r\d), (r\d)\); lower .*"
     assert re.fullmatch(told, str(caught.value))
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(rows, monkeypatch) -> None:
+    monkeypatch.setattr("radcap.train.trainer.sums", lambda *_: torch.tensor([[float("inf"), 1.0]]))
+    with pytest.raises(UserError, match=r"^smolvlm_500m: the validation loss is inf at step 1$"):
+        trained("smolvlm_500m", rows, steps=2)
 
 
 def test_the_log_survives_csv(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def killed_at(starter: Starter, work: Workspace, key: str, step: int, *, more: f
     starter.kill(child)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [KEYS[0], pytest.param(KEYS[1], marks=pytest.mark.slow)])
 def test_killed_twice_the_result_is_the_same(key: str, undisturbed, fresh_workspace: Workspace, starter) -> None:
     work = fresh_workspace
     for step in (2, 8):

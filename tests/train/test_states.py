@@ -22,8 +22,11 @@ from tests.train.test_micro_batches import sixteen  # noqa: F401
 
 # Four epochs of three steps, the last of them half as large; the log has a row every second step.
 STEPS = 12
-# The first model of each family.
-ONE_EACH = tuple({model.family: key for key, model in reversed(PARAMS.models.items())}.values())
+# The first model of each family, the quickest of LoRA and of full training now, the others with the slow tests.
+ONE_EACH = [
+    pytest.param(key, marks=() if key in ("qwen2_vl_2b", "cnn_transformer") else pytest.mark.slow)
+    for key in {model.family: key for key, model in reversed(PARAMS.models.items())}.values()
+]
 
 
 class Killed(Exception):
@@ -89,11 +92,16 @@ def test_a_run_goes_on_where_it_was(key: str, sixteen, tmp_path: Path, capsys) -
 
 
 # After an epoch's validation, at a row of the log, between two rows, in the first epoch; twice killed.
-MOMENTS = [((3, 4), 3), ((4, 6), 4), ((5, 6), 5), ((2, 3), 2), ((1, 4), 3)]
+MOMENTS = [
+    ("smolvlm_500m", (5, 6), 5),
+    ("smolvlm_500m", (2, 3), 2),
+    ("vision_gpt2", (3, 4), 3),
+    ("vision_gpt2", (4, 6), 4),
+    ("vision_gpt2", (1, 4), 3),
+]
 
 
-@pytest.mark.parametrize(("moment", "step"), MOMENTS)
-@pytest.mark.parametrize("key", ["smolvlm_500m", "vision_gpt2"])
+@pytest.mark.parametrize(("key", "moment", "step"), MOMENTS)
 def test_every_step_makes_a_whole_state(key: str, moment, step: int, sixteen, tmp_path: Path) -> None:  # noqa: F811
     every, until = moment
     with pytest.raises(Killed):

@@ -149,7 +149,7 @@ def _classifier(figures: Mapping[str, Any]) -> str:
         return f"No modality was predicted: {figures.get('missing', 'no image of the test split has a label')}.\n"
     return (
         f"The classifier names the right modality of {100 * test['accuracy']:.1f} % of {test['n']:,} test images "
-        f"(macro F1 {number(test['macro_f1'])}); {sum(test['left_out'].values())} have no one label.\n"
+        f"(macro F1 {number(test['macro_f1'])}); {sum(test['left_out'].values())} left out, without a label.\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 
 from radcap import files
+from radcap.errors import UserError
 from radcap.train.captioned import mean_rouge1
 from radcap.train.examples import Examples
 from radcap.train.loss import sums
@@ -103,6 +105,8 @@ class CaptionTrainer(Trainer):  # type: ignore[misc]
             found.append(self.accelerator.gather_for_metrics(sums(self.model_wrapped(**inputs), labels)))
         total, tokens = torch.cat(found).double().sum(dim=0).tolist()
         figures = {"eval_loss": total / tokens}
+        if not math.isfinite(total):
+            raise UserError(f"{self.report.label}: the validation loss is {total} at step {self.state.global_step}")
         if self.recipe.select_by == "rouge1":
             figures["eval_rouge1"] = mean_rouge1(
                 self.eval_dataset,

@@ -41,7 +41,7 @@ class MedImageInsight(nn.Module):
         """
         pixels = normalised(image, self.settings["image_encoder"])[None].to(self.image_projection)
         # On a GPU convolutions would round to ten bits otherwise.
-        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features = self.image_encoder(pixels)
         return normalize((features @ self.image_projection).float(), dim=-1)[0].cpu()
 
