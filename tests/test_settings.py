@@ -85,6 +85,14 @@ def test_the_number_of_further_mistakes_is_told(tree: dict[str, Any]) -> None:
         settings.parse(two)
 
 
+@pytest.mark.parametrize("key", ["modality", "Qwen"])
+def test_a_models_key_is_a_folders_name_of_its_own(tree: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        settings.parse(changed(tree, f"models/{key}", tree["models"]["smolvlm_500m"]))
+    told = f"models.{key}: a model's key may hold a-z, 0-9 and _ only, and not be base, modality, scorers"
+    assert str(caught.value) == told
+
+
 def test_unknown_model_names_the_known(tree: dict[str, Any]) -> None:
     with pytest.raises(
         UserError,

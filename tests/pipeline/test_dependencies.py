@@ -51,10 +51,15 @@ def closure(start: Path, src: Path) -> set[str]:
     while todo:
         new = imported(todo.pop(), src) - seen
         # A module of plumbing is not followed: what it imports decides no result either.
-        todo += [path for path in new if path.stem not in PLUMBING or path.parent != src / "radcap"]
+        todo += [path for path in new if not is_plumbing(path, src)]
         seen |= new
-    modules = {path.relative_to(src / "radcap").with_suffix("").as_posix() for path in seen - {start}}
-    return {module for module in modules if module not in PLUMBING and not module.endswith("__init__")}
+    modules = {path for path in seen - {start} if not is_plumbing(path, src) and path.stem != "__init__"}
+    return {path.relative_to(src / "radcap").with_suffix("").as_posix() for path in modules}
+
+
+def is_plumbing(path: Path, src: Path) -> bool:
+    """A module or package right below radcap whose name is one of PLUMBING."""
+    return path.relative_to(src / "radcap").with_suffix("").parts[0] in PLUMBING
 
 
 def declared(stage: dict[str, Any], root: Path) -> set[str]:

@@ -107,7 +107,7 @@ CODE = [
     ("src/radcap/report/tables.py", {"aggregate"}),
     ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
-    ("src/radcap/settings.py", set()),
+    ("src/radcap/settings/training.py", set()),
     ("src/radcap/tracking.py", set()),
     ("README.md", set()),
 ]

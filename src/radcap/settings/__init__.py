@@ -1,0 +1,158 @@
+"""params.yaml as one frozen, validated tree.
+
+There are no defaults in code: what a run did is what params.yaml says. A mistake is one line that
+names the key, the value and what is allowed.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from radcap.errors import UserError, first_mistake
+from radcap.settings.captioning import Bins, Generate, ModalityPrompt, PageImages, Prompt, Report, Score
+from radcap.settings.modality import Augmentation, Modality, ModalityMiniature
+from radcap.settings.model import Miniature, Model, PublishedRow, check_model
+from radcap.settings.profile import (
+    Data,
+    Loader,
+    LoraRun,
+    Pretrain,
+    Profile,
+    ProfileGenerate,
+    ProfileModality,
+    Run,
+    Scorers,
+    ScorerSteps,
+)
+from radcap.settings.section import (
+    Component,
+    Count,
+    FamilyName,
+    ModalityRule,
+    ProfileName,
+    PromptName,
+    ProtocolName,
+    Schedule,
+    Section,
+    StrategyName,
+)
+from radcap.settings.training import Full, Lora, Phase, Plateau, Rates, Resume, Train
+
+__all__ = [
+    "Augmentation",
+    "Bins",
+    "Component",
+    "Data",
+    "FamilyName",
+    "Full",
+    "Generate",
+    "Loader",
+    "Lora",
+    "LoraRun",
+    "Miniature",
+    "Modality",
+    "ModalityMiniature",
+    "ModalityPrompt",
+    "ModalityRule",
+    "Model",
+    "PageImages",
+    "Phase",
+    "Plateau",
+    "Pretrain",
+    "Profile",
+    "ProfileGenerate",
+    "ProfileModality",
+    "ProfileName",
+    "Prompt",
+    "PromptName",
+    "ProtocolName",
+    "PublishedRow",
+    "Rates",
+    "Report",
+    "Resume",
+    "Run",
+    "Schedule",
+    "Score",
+    "ScorerSteps",
+    "Scorers",
+    "Section",
+    "Settings",
+    "StrategyName",
+    "Train",
+    "load",
+    "parse",
+]
+
+
+class Settings(Section):
+    seed: Count
+    profile: ProfileName
+    profiles: dict[ProfileName, Profile]
+    lora: Lora
+    full: Full
+    train: Train
+    prompt: Prompt
+    generate: Generate
+    score: Score
+    modality: Modality
+    report: Report
+    models: dict[str, Model]
+
+    @property
+    def active(self) -> Profile:
+        """The block of the chosen profile."""
+        return self.profiles[self.profile]
+
+    def model(self, key: str) -> Model:
+        """The block of one model; UserError for an unknown key."""
+        if key not in self.models:
+            raise UserError(f"unknown model {key!r}; allowed: {', '.join(self.models)}")
+        return self.models[key]
+
+    @property
+    def adapters(self) -> Lora:
+        """The section lora with the profile's dropout where it leaves that to the profile."""
+        if self.lora.dropout != "profile":
+            return self.lora
+        return self.lora.model_copy(update={"dropout": self.active.lora.dropout})
+
+    def variant(self, key: str) -> str:
+        """How a model is trained: the adapter strategy's name, or full."""
+        return self.lora.strategy if self.model(key).tuning == "lora" else "full"
+
+
+def parse(tree: Mapping[str, Any]) -> Settings:
+    """Validate a plain tree. UserError in one line (the first mistake, and how many more there are)."""
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(first_mistake(error)) from None
+    _check_whole(settings)
+    return settings
+
+
+def load(path: Path = Path("params.yaml")) -> Settings:
+    """Read and validate params.yaml (YAML 1.2: DVC writes 5e-05, which YAML 1.1 reads as text)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold keys such as seed, profile, models")
+    return parse(tree)
+
+
+def _check_whole(settings: Settings) -> None:
+    if settings.profile not in settings.profiles:
+        raise UserError(f"profile: {settings.profile!r} has no block under profiles")
+    if not settings.models:
+        raise UserError("models: no model left; at least one block is needed")
+    for key, model in settings.models.items():
+        check_model(key, model)

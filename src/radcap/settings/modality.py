@@ -1,0 +1,47 @@
+"""The modality classifier."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from radcap.settings.section import Fraction, ModalityRule, Positive, Schedule, Section
+
+
+class Augmentation(Section):
+    """How far a training image may change at random: degrees, and shares of its side, its size, its contrast."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Fraction
+    zoom: Fraction
+    contrast: Fraction
+
+
+class ModalityMiniature(Section):
+    """Sizes of the small ResNet: the pixels of its input, its stem's channels, and each stage's channels and blocks."""
+
+    image_size: Annotated[int, Field(ge=8)]
+    embedding: Positive
+    # a bottleneck has a quarter of its stage's channels
+    widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(strict=False, min_length=1)
+    depths: tuple[Positive, ...] = Field(strict=False, min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"{len(self.widths)} widths and {len(self.depths)} depths; a stage has one of each")
+        return self
+
+
+class Modality(Section):
+    """The modality classifier. `none`, `several`: the rules for rows whose concepts name no modality, or more."""
+
+    none: ModalityRule
+    several: ModalityRule
+    checkpoint: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    balance: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Fraction
+    warmup: Fraction
+    schedule: Schedule
+    augmentation: Augmentation
+    miniature: ModalityMiniature

@@ -1,0 +1,100 @@
+"""A model's block, and what must hold in it."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from radcap.errors import UserError
+from radcap.settings.section import FamilyName, Positive, PromptName, Section
+
+# Folders below models/ that are no model's.
+TAKEN = ("base", "modality", "scorers")
+SELECTOR = re.compile(r"(vision|connector|language|head)\.(\*|query|key|value|qkv|output|gate|up|down|fc1|fc2|linear)")
+
+
+class Miniature(Section):
+    """Sizes of the small model. model_type and text_type are transformers' names of the published classes."""
+
+    model_type: str
+    text_type: str
+    image_size: Positive
+    patch_size: Positive
+    vision_width: Positive
+    vision_layers: Positive
+    width: Positive
+    layers: Positive
+    heads: Positive
+    key_value_heads: Positive
+    vocabulary: Annotated[int, Field(ge=300)]
+
+
+class PublishedRow(Section):
+    """The model's row of the study's Table 3: LoRA rank, alpha, and targets as component.kind selectors."""
+
+    r: Positive
+    alpha: Positive
+    targets: tuple[str, ...] = Field(strict=False, min_length=1)
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            if not SELECTOR.fullmatch(target):
+                raise ValueError(f"{target!r} is no component.kind selector such as language.query or vision.*")
+        return targets
+
+
+class Model(Section):
+    """One model. `image`: settings of the published image processor, under transformers' names, in its own place.
+
+    `prompts`: which it captions with. `training_instruction`, `modality_instruction`: how the instruction is said in
+    training and in the prompt modality, maybe with the image's modality.
+    """
+
+    family: FamilyName
+    tuning: Literal["lora", "full"]
+    checkpoint: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    template: str
+    training_instruction: str
+    modality_instruction: str
+    prompts: tuple[PromptName, ...] = Field(strict=False, min_length=1)
+    image: dict[str, Any] | Literal["none"]
+    miniature: Miniature
+    published: PublishedRow | None = None
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _absent(cls, row: Any) -> Any:
+        """A model that trains in full says none: DVC wants every key that a stage names."""
+        return None if row == "none" else row
+
+
+def check_model(key: str, model: Model) -> None:
+    """UserError: a key, template, prompt or size that cannot be."""
+    where = f"models.{key}"
+    if not re.fullmatch(r"[a-z0-9_]+", key) or key in TAKEN:
+        raise UserError(f"{where}: a model's key may hold a-z, 0-9 and _ only, and not be {', '.join(TAKEN)}")
+    if model.tuning == "lora" and model.published is None:
+        raise UserError(f"{where}.published is missing; a model with tuning lora needs r, alpha and targets")
+    if set(re.findall(r"{(\w*)}", model.template)) != {"instruction"}:
+        raise UserError(f"{where}.template: {model.template!r} must hold {{instruction}} and no other field")
+    _check_prompts(where, model)
+    size = model.miniature
+    if size.image_size % size.patch_size or size.width % size.heads or size.vision_width % size.heads:
+        raise UserError(f"{where}.miniature: image_size must be a multiple of patch_size, widths of heads")
+
+
+def _check_prompts(where: str, model: Model) -> None:
+    if "plain" not in model.prompts or len(set(model.prompts)) < len(model.prompts):
+        raise UserError(f"{where}.prompts: must hold plain, and no prompt twice")
+    if "modality" in model.prompts and model.modality_instruction == "none":
+        raise UserError(f"{where}.prompts: modality is not allowed where modality_instruction is none")
+    for name in ("training_instruction", "modality_instruction"):
+        said = getattr(model, name)
+        if said == "none" and name == "modality_instruction":
+            continue
+        fields = set(re.findall(r"{(\w*)}", said))
+        if not {"instruction"} <= fields <= {"instruction", "modality"}:
+            raise UserError(f"{where}.{name}: {said!r} must hold {{instruction}}, and no other field but {{modality}}")
