@@ -201,4 +201,20 @@ def test_states_of_a_failed_run_stay_and_half_written_ones_go(work: Path) -> Non
     with claimed(PARAMS, "smolvlm_500m") as states:
         assert [path.name for path in states.folder.iterdir()] == ["step-00000003"]
         assert states.latest() == states.folder / "step-00000003"
-    assert not layout.states("smolvlm_500m").exists()
+    assert not list(layout.states("smolvlm_500m").glob("*/"))
+
+
+def test_killed_while_it_deletes_a_run_leaves_no_half_a_state(tmp_path: Path, monkeypatch, capsys) -> None:
+    states = States(tmp_path / "run", label="finetune x")
+    for step in (1, 2):
+        with states.write(step) as folder:
+            (folder / "x").write_text("x")
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    states.clear("the run is finished")
+    assert states.latest() is None
+    assert "finetune x: the run is finished, its states in" in capsys.readouterr().out
+    monkeypatch.undo()
+    with states.write(3) as folder:
+        (folder / "x").write_text("x")
+    states.clear("again")
+    assert list(tmp_path.iterdir()) == []

@@ -68,10 +68,13 @@ class States:
             shutil.rmtree(old)
 
     def clear(self, why: str) -> None:
-        """Delete the states, and say so."""
+        """Delete the states, and say so. Killed meanwhile, it leaves nothing that looks like a state."""
         if self.folder.exists():
             print(f"{self.label}: {why}, its states in {self.folder} are deleted")
-            shutil.rmtree(self.folder)
+            gone = self.folder.with_name(f".{self.folder.name}.gone")
+            shutil.rmtree(gone, ignore_errors=True)
+            self.folder.rename(gone)
+            shutil.rmtree(gone)
 
 
 def of_run(settings: Settings, key: str) -> States:
@@ -95,11 +98,10 @@ def claimed(settings: Settings, key: str) -> Iterator[States]:
             shutil.rmtree(unfinished)
         yield states
         states.clear("the run is finished")
-    if not any(layout.states(key).glob("*/")):
-        shutil.rmtree(layout.states(key), ignore_errors=True)
 
 
 def _lock(folder: Path) -> Path:
+    """Lock files stay: who deletes one may take it from a process that has just opened it."""
     return folder.with_name(f"{folder.name}.lock")
 
 
