@@ -6,7 +6,8 @@
 The models are the fine-tuned miniatures of `make repro`. Every side starts from the images' bytes, decodes greedily
 with the same limit, and is timed in turns; the median of its rounds counts. The loop and the pipeline may use all
 cores (--threads) or one, whichever is faster; radcap runs in one process, and in as many as there are cores. Loading
-is no part of it.
+is no part of it. "inputs" is the time of decoding and processing the images alone, which no side can do without: what
+it leaves of the loop's time is the most that a single process could gain.
 """
 
 import argparse
@@ -28,9 +29,11 @@ from radcap.caption.generate import captions
 from radcap.caption.search import Rules
 from radcap.caption.variants import with_labels
 from radcap.data import store
+from radcap.models.inputs import encode
 
 RULES = Rules(beams=1, max_new_tokens=64)
-COLUMNS = ("model", "loop", "pipeline", "radcap 1", "radcap {n}", "1 / loop", "{n} / loop", "equal captions")
+SIDES = ("loop", "pipeline", "inputs", "radcap", "processes")
+COLUMNS = ("loop", "pipeline", "inputs alone", "radcap 1", "radcap {n}", "1 / loop", "{n} / loop", "equal captions")
 
 
 def main() -> None:
@@ -49,7 +52,7 @@ def main() -> None:
             print(" | ".join(equal_captions(params, key, images=options.images, rules=RULES)), flush=True)
         return
     print(f"{options.images} images of the train split, {options.threads} cores; captions per second")
-    print(" | ".join(name.format(n=options.threads) for name in COLUMNS), flush=True)
+    print(" | ".join(["model", *(name.format(n=options.threads) for name in COLUMNS)]), flush=True)
     for key in options.models or params.models:
         print(" | ".join(measure(params, key, options)), flush=True)
 
@@ -69,20 +72,22 @@ def measure(params: settings.Settings, key: str, options: argparse.Namespace) ->
 
     others = {"loop": loop(loaded, rows, prompts, rules), "pipeline": pipeline(loaded, rows, prompts, rules, size)}
     sides = {f"{name} {n}": with_threads(run, n) for name, run in others.items() if run for n in (1, options.threads)}
+    sides["inputs"] = with_threads(
+        lambda: [str(len(encode(loaded, *pair))) for pair in zip(rows["image"], prompts, strict=True)], 1
+    )
     sides["radcap"] = with_threads(ours, 1)
     with Several(key, options.images, rules, size, options.threads) as several:
         sides["processes"] = several.run
         seconds, texts = in_turns(sides, options.rounds)
-    best = {
-        name: min((seconds[side] for side in seconds if side.split()[0] == name), default=None)
-        for name in ("loop", "pipeline", "radcap", "processes")
-    }
+    best = {name: min((seconds[side] for side in seconds if side.split()[0] == name), default=None) for name in SIDES}
     rates = {name: options.images / s if s else None for name, s in best.items()}
-    reference = texts["loop 1"]
-    equal = {name: sum(a == b for a, b in zip(reference, found, strict=True)) for name, found in texts.items()}
+    texts.pop("inputs")
+    # The pipeline leaves the blank before the first word.
+    lines = {name: [text.strip() for text in found] for name, found in texts.items()}
+    equal = [sum(a == b for a, b in zip(lines["loop 1"], found, strict=True)) for found in lines.values()]
     ratios = [rates[name] / rates["loop"] for name in ("radcap", "processes")]
     shown = [f"{rate:.1f}" if rate else "none" for rate in rates.values()]
-    return [key, *shown, *(f"{ratio:.1f}x" for ratio in ratios), f"{min(equal.values())} of {options.images}"]
+    return [key, *shown, *(f"{ratio:.1f}x" for ratio in ratios), f"{min(equal)} of {options.images}"]
 
 
 def with_threads(run: Callable[[], list[str]], threads: int) -> Callable[[], list[str]]:

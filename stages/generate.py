@@ -25,6 +25,7 @@ def main(key: str) -> None:
     share = Share(processes.rank(), processes.count())
     opened = lru_cache(1)(partial(load, params, key))
     options = {"rules": limits, "batch_size": profile.generate.batch_size, "parts": parts, "share": share}
+    options |= {"workers": profile.loader.workers}
 
     def decode(one: Variant) -> list[Caption]:
         return captions(partial(opened, one.is_tuned), test, one.prompts, variant=one.name, **options)

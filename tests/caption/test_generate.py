@@ -85,6 +85,11 @@ def test_two_processes_and_an_interruption_give_the_same_bytes(
     assert captions(None, rows, prompts(key), variant="plain", rules=GREEDY, batch_size=2, parts=parts) == whole
 
 
+@pytest.mark.parametrize("key", ["smolvlm_500m", "qwen2_vl_2b"])
+def test_workers_that_prepare_images_change_nothing(key: str, rows) -> None:
+    assert made(key, rows, batch_size=2, workers=2) == made(key, rows, batch_size=2)
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_prompts_of_a_batch_are_of_like_length(key: str, rows) -> None:
     """The planned order is that of the real lengths, image tokens included, longest first."""

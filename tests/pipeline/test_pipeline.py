@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from radcap import cli
+from radcap.caption.lines import read
 from tests.models_for_tests import PARAMS
 from tests.pipeline.conftest import FULL_KEYS, KEYS, LORA_KEYS, Project, copy
 
@@ -276,6 +277,47 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_ends_alike(clones) 
     assert not list((second.folder / "models").glob(".*part"))
     second.run("dvc", "repro", "-s", stage)
     assert second.results("models/smolvlm_500m") == wanted
+
+
+def generated(project: Project) -> dict[str, bytes]:
+    project.run("python", "stages/generate.py", LORA_KEYS[0], PYTHONPATH="src")
+    return project.results(f"captions/{LORA_KEYS[0]}")
+
+
+def texts(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    return {path.stem: [(one.id, one.raw) for one in read(path)] for path in sorted(folder.glob("*.jsonl"))}
+
+
+def test_two_processes_write_the_same_bytes(project: Project) -> None:
+    folder = project.folder / "captions" / LORA_KEYS[0]
+    wanted = texts(folder)
+    assert list(wanted) == ["base", "modality", "plain"]
+    # Two batches a variant, so that both have work.
+    project.change("profiles.sample.generate.batch_size", 8)
+    project.change("profiles.sample.generate.processes", 2)
+    by_two = generated(project)
+    assert texts(folder) == wanted
+    project.change("profiles.sample.generate.processes", 1)
+    assert generated(project) == by_two
+    project.restore()
+    project.run("dvc", "checkout", "--force")
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(project: Project) -> None:
+    wanted = project.results(f"captions/{LORA_KEYS[0]}")
+    parts = project.folder / "checkpoints/generate" / LORA_KEYS[0]
+    process = project.start("python", "stages/generate.py", LORA_KEYS[0], PYTHONPATH="src")
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in parts.rglob("*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert list(parts.rglob("plain.*.jsonl"))
+    assert project.results("captions").keys() >= wanted.keys()
+    assert generated(project) == wanted
+    assert not list(parts.glob("*"))
+    project.run("dvc", "checkout", "--force")
 
 
 def test_real_images_are_fine_tuned_and_scored(clones, real_data: Path) -> None:

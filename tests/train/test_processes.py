@@ -116,7 +116,7 @@ def test_accelerate_reads_the_documented_configurations(name: str, kind: str, pr
 
 
 def test_what_a_sharded_run_cannot_do_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("radcap.train.processes.sharded", lambda: True)
+    monkeypatch.setattr("radcap.processes.sharded", lambda: True)
     recipe = Recipe(**RECIPE.__dict__ | {"select_by": "valid_loss"})
     with pytest.raises(UserError, match=r"^train.select_by: 'valid_loss' does not work under FSDP; set it to last$"):
         fit(None, None, None, recipe, label="x")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader
 
 from radcap.caption.decode import decode
 from radcap.caption.lines import Caption
@@ -12,6 +16,7 @@ from radcap.caption.parts import Parts
 from radcap.caption.search import Decoded, Rules
 from radcap.data import clean
 from radcap.models.base import Loaded
+from radcap.models.family import Tensors
 from radcap.models.inputs import encode
 from radcap.progress import track
 
@@ -41,11 +46,13 @@ def captions(
     batch_size: int,
     parts: Parts | None = None,
     share: Share = ALONE,
+    workers: int = 0,
 ) -> list[Caption]:
     """Caption every row with its prompt, in the rows' order; of several processes, those known to this one.
 
     `opened` gives the model, on its device; it is asked only if captions are missing in `parts`. Batches are the same
-    whatever was there before and whoever decodes them, so the bytes are too.
+    whatever was there before and whoever decodes them, so the bytes are too. So many `workers` decode and process the
+    next batches' images meanwhile.
     """
     ids = list(rows["id"])
     made = parts.read(variant) if parts else {}
@@ -57,8 +64,9 @@ def captions(
             for batch in batches(loaded, rows, prompts, size=batch_size)[share.rank :: share.size]
             if not all(ids[index] in made for index in batch)
         ]
-        for batch in track(todo, total=len(todo), label=f"generate {variant}"):
-            examples = [encode(loaded, rows[index]["image"], prompts[index])[0] for index in batch]
+        inputs = DataLoader(_Inputs(loaded, rows, prompts), batch_sampler=todo, collate_fn=list, num_workers=workers)
+        work = zip(todo, inputs, strict=True)
+        for batch, examples in track(work, total=len(todo), label=f"generate {variant}"):
             new = [
                 _caption(loaded, ids[index], variant, decoded)
                 for index, decoded in zip(batch, decode(loaded, examples, rules), strict=True)
@@ -67,6 +75,18 @@ def captions(
             if parts:
                 parts.add(variant, new)
     return [made[id_] for id_ in ids if id_ in made]
+
+
+@dataclass(frozen=True)
+class _Inputs(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """A split's images with their prompts, as a model's inputs."""
+
+    loaded: Loaded
+    rows: Dataset
+    prompts: Sequence[str]
+
+    def __getitem__(self, index: int) -> Tensors:
+        return encode(self.loaded, self.rows[index]["image"], self.prompts[index])[0]
 
 
 def batches(loaded: Loaded, rows: Dataset, prompts: Sequence[str], *, size: int) -> list[list[int]]:

@@ -52,6 +52,7 @@ def summary(inputs: Inputs, found: Findings, relations: Mapping[str, Any], audit
 
 
 REST = """\
+- `index.html`: all of it on one page, with every test image, its captions, scores and concepts
 - `tables/`: the study's tables from this run, beside the published figures (Markdown, CSV, LaTeX, JSON)
 - `statistics.json`: every interval, difference, p and effect size, of all nine columns
 - `relations.md`: quality by complexity of the reference and by modality; all correlations
