@@ -1,6 +1,7 @@
 """Samples a second and peak memory of a training step beside the Hugging Face Trainer with peft and TRL's SFTTrainer.
 
-pip install --no-deps --target /tmp/trl trl           once, outside of radcap's environment
+pip install -e .[benchmark]                           once; or, beside the environment,
+pip install --no-deps --target /tmp/trl trl
 python benchmarks/train.py (from the root)            the tables, about 15 minutes on one thread
 python benchmarks/train.py --models qwen2_vl_2b --rounds 1
 python benchmarks/train.py --levers                   each of radcap's levers on and off
