@@ -186,6 +186,14 @@ def test_markdown_becomes_sections(tmp_path: Path) -> None:
     ]
 
 
+def test_a_heading_over_others_alone_is_a_section_too(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "audit.md", "# Audit\n\n## The study\n\nfine\n")
+    assert markdown.sections(tmp_path / "audit.md") == [
+        Section(heading="Audit", parts=[]),
+        Section(heading="The study", level=3, parts=["fine"]),
+    ]
+
+
 def test_reports_come_summary_first_and_plots_that_none_of_them_shows_last(tmp_path: Path) -> None:
     for name in ("audit", "summary"):
         files.write_text(tmp_path / f"{name}.md", f"# {name}\n\ntext\n")
