@@ -1,4 +1,4 @@
-"""aggregate: every model's scores -> metrics/overall.json, plots/, reports/ with tables, statistics, plan and page."""
+"""aggregate: every model's scores -> metrics/, plots/, reports/ with tables, statistics, plan and page."""
 
 from radcap import files, layout, records, settings, tracking
 from radcap.data import articles, store
@@ -15,9 +15,9 @@ def main() -> None:
         plan = make.make(params, study=compare.read())
         files.write_json(layout.REPORTS / "plan.json", plan)
         files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
+        tables.publish(params)
         given = inputs.read(params, plan)
         overall = tables.overall(given.metrics)
-        files.write_json(layout.METRICS / "overall.json", overall)
         test = store.read(layout.split("test"))
         write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
         page(params, layout.REPORTS / "index.html")

@@ -1,4 +1,4 @@
-"""modality: splits -> models/modality, modality/{valid,test}.parquet, metrics/modality.json, plots/modality.csv."""
+"""modality: splits -> models/modality with its metrics, modality/{valid,test}.parquet, plots/modality.csv."""
 
 from radcap import files, layout, records, seeds, settings
 from radcap.data import store
@@ -53,8 +53,8 @@ def main() -> None:
             if not missing:
                 report[name] = figures(made.labels, [predicted for predicted, _ in made.guesses])
                 report[name]["left_out"] = labels[name].left_out
+        files.write_json(out / layout.MEANS, report)
         files.write_text(layout.confusion(), made.confusion())
-        files.write_json(layout.METRICS / "modality.json", report)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""score@M: captions of M and test split -> scores/M/ (per caption, all protocols), metrics/M.json (the run's own).
+"""score@M: captions of M and test split -> scores/M/: per caption under all protocols, means under the run's own.
 
 What trained and how goes along, so that reports need scores/M alone.
 """
@@ -50,7 +50,7 @@ def main(key: str) -> None:
         files.write_json(out / "identity.json", identity)
         tuned = results.pop("plain")
         without = {"missing": evaluator.missing} if evaluator.missing else {}
-        files.write_json(layout.metrics(key), tuned | results | without)
+        files.write_json(out / layout.MEANS, tuned | results | without)
     for prompt in params.model(key).prompts:
         with tracking.run(params, key, prompt=prompt) as tracked:
             if tracked.is_new:

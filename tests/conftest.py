@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +20,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 @pytest.fixture
 def root() -> Path:
     return ROOT
+
+
+def copy_settings(folder: Path) -> None:
+    """The project's params.yaml and configs/, for a test that changes them or runs elsewhere."""
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "configs", folder / "configs")
 
 
 @pytest.fixture(scope="session")

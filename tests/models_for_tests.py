@@ -11,7 +11,7 @@ from radcap.models.initial import draw_weights
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ["Axial CT of the chest shows a nodule in the left lung.", "MRI of the brain with a tumor on the right."] * 40
 
-PARAMS = settings.load(ROOT / "params.yaml")
+PARAMS = settings.load(ROOT)
 KEYS = tuple(PARAMS.models)
 LORA_KEYS = tuple(key for key in KEYS if PARAMS.models[key].tuning == "lora")
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from radcap.caption import lines
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.metrics.pairing import read_captions
-from tests.conftest import png
+from tests.conftest import copy_settings, png
 
 IDS = ["a", "b", "c"]
 GOOD = 'ID,Caption\n"a","CT, axial"\n"b","MRI"\n"c",""\n'
@@ -157,7 +156,7 @@ def test_real_captions(real_data: Path, tmp_path: Path) -> None:
 def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a test split of three rows, and a model's captions of them."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(root / "params.yaml", "params.yaml")
+    copy_settings(tmp_path)
     about = {"image": png(), "caption": "x", "raw_caption": "x", "cuis": (), "width": 40, "height": 32, "sha256": ""}
     store.write(layout.split("test"), (store.Row(id=id_, **about) for id_ in IDS))
     write_captions(IDS)

@@ -110,7 +110,7 @@ def test_a_store_that_cannot_be_opened_is_one_line(workspace: Path, monkeypatch:
 def test_processes_that_open_a_fresh_store_at_once_all_succeed(workspace: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from radcap import settings, tracking\n"
-        f"params = settings.load(Path({str(ROOT / 'params.yaml')!r}))\n"
+        f"params = settings.load(Path({str(ROOT)!r}))\n"
         "with tracking.run(params, sys.argv[1]) as run: run.scores({'x': 1.0})\n"
     )
     keys = list(PARAMS.models)[:3]

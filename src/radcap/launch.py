@@ -56,6 +56,7 @@ class Queue:
 
 def repro(settings: Settings, *, jobs: int) -> None:
     """Bring the pipeline up to date with up to `jobs` stages at once. UserError when one fails."""
+    _run("resolve")
     changed = set(json.loads(_output("status", "--json")))
     if "prepare" in changed:
         _run("prepare")

@@ -6,10 +6,13 @@ from pathlib import Path
 SPLITS = ("train", "valid", "test")
 
 METRICS = Path("metrics")
+# What a stage measured, within its own output; aggregate copies it into metrics/.
+MEANS = "metrics.json"
 REPORTS = Path("reports")
 PLOTS = Path("plots")
 SCORERS = Path("models/scorers")
 MODALITY = Path("models/modality")
+RESOLVED = Path("resolved")
 
 
 def split(name: str) -> Path:

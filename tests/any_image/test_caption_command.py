@@ -1,7 +1,6 @@
 """`radcap caption`: one line a picture, the same as the pipeline's caption of it, and a word on what is left out."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from radcap.modality.predict import classify, open_classifier
 from radcap.models import base
 from radcap.models.inputs import fill
 from tests.any_image.test_pictures import BYTES, WINDOW, dicom, encoded, written
-from tests.conftest import png
-from tests.models_for_tests import PARAMS, ROOT, fresh
+from tests.conftest import copy_settings, png
+from tests.models_for_tests import PARAMS, fresh
 
 KEY = "smolvlm_500m"
 NAMES = ("a.png", "b.png", "c.png")
@@ -31,7 +30,7 @@ NAMES = ("a.png", "b.png", "c.png")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with an untrained miniature, adapters that do change it, and three pictures."""
     folder = tmp_path_factory.mktemp("project")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         loaded = fresh(KEY)
@@ -185,5 +184,5 @@ def test_a_model_that_trains_in_full_has_no_strategy_and_takes_no_modality(run, 
     files.write_json(layout.base("vision_gpt2") / base.RECORD, {})
     line = "vision_gpt2 trains in full, without adapters; leave out the strategy 'hybrid'"
     assert run("scans", "--strategy", "hybrid", model="vision_gpt2") == (2, "", [f"radcap: error: {line}"])
-    line = "vision_gpt2 takes no prompt modality: its modality_instruction is none in params.yaml"
+    line = "vision_gpt2 takes no prompt modality: its modality_instruction is none in configs/models/vision_gpt2.yaml"
     assert run("scans", "--prompt", "modality", model="vision_gpt2") == (2, "", [f"radcap: error: {line}"])

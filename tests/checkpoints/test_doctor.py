@@ -15,6 +15,7 @@ from radcap.metrics import alignscore, alignscore_checkpoint, bleurt
 from radcap.models.families import cnn_transformer
 from radcap.models.families.cnn_transformer import chexnet
 from radcap.settings import Settings
+from tests.conftest import copy_settings
 from tests.models_for_tests import PARAMS, ROOT
 
 GOLDEN = ROOT / "tests/metrics/golden"
@@ -141,7 +142,7 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
             "missing",
             "microsoft/resnet-50 at 34c2154c194f is not in the hub's cache",
             licence="as its page on the hub says",
-            get="`dvc repro` downloads it where the hub is reachable; or name a local folder in modality.checkpoint",
+            get="`dvc repro` downloads it where the hub is reachable; or name a local folder in checkpoint of configs/modality.yaml",
         ),
     ]
     assert list(models) == list(PARAMS.models)
@@ -404,7 +405,7 @@ def test_an_unreachable_hub_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_the_command(machine: None, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    copy_settings(Path())
     for profile, code in (("sample", 0), ("rocov2", 1)):
         with pytest.raises(SystemExit) as ended:
             cli.main(["doctor", "--profile", profile, *(["--json"] if as_json else [])])

@@ -21,6 +21,7 @@ from radcap.errors import UserError
 from radcap.metrics.alignscore import punkt_splitter
 from radcap.metrics.medimageinsight import weights
 from radcap.settings import Settings
+from tests.conftest import copy_settings
 from tests.models_for_tests import PARAMS, ROOT
 
 HEAD, LATER = "a" * 40, "b" * 40
@@ -187,7 +188,7 @@ def test_what_is_there_is_skipped_and_a_moved_branch_is_told(hub: Hub, capsys: p
     assert (hub.asked, Path("packs/fetched.json").read_bytes()) == ([], before)
     out = capsys.readouterr().out
     assert f"  main of lion-ai/MedImageInsights has moved on to {LATER}; {HEAD} is taken\n" in out
-    assert f"{sources.BERTSCORE.commit} is taken, which scorers.deberta_revision in params.yaml must name" in out
+    assert f"{sources.BERTSCORE.commit} is taken, which deberta_revision in configs/scorers.yaml must name" in out
     assert out.endswith("nothing to fetch\n")
 
 
@@ -373,7 +374,7 @@ def test_without_a_hub_the_command_says_one_line(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    copy_settings(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main(["fetch", "scorers", "--yes"])
@@ -385,7 +386,7 @@ def test_without_a_hub_the_command_says_one_line(
             "or fetch on a machine that reaches it, then copy packs/ and the hub's cache here\n",
         ),
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"params.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", "configs"}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_prepare_keeps_them(rocov2, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (root / articles.SOURCE).write_text(ROCOV2, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    data = settings.load(ROOT / "params.yaml").profiles["sample"].data
+    data = settings.load(ROOT).profiles["sample"].data
     given = data.model_copy(update={"source": "folder", "path": str(root), "pictures": 0, "diagrams": 0})
     assert prepare(given, seed=1)["images_with_article"] == 2
     assert articles.read(Path("data/articles.csv"), ["A", "B"]) == ["PMC1", "PMC1"]

@@ -14,7 +14,7 @@ from radcap.errors import UserError
 
 @pytest.fixture
 def data(root: Path) -> settings.Data:
-    return settings.load(root / "params.yaml").profiles["sample"].data
+    return settings.load(root).profiles["sample"].data
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,14 @@
 import csv
 import json
 import runpy
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from ruamel.yaml import YAML
+from dvc.utils.serialize import modify_yaml
 
 from radcap import files, layout
 from radcap.data.prepare import prepare
@@ -17,10 +18,11 @@ from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
 from radcap.modality.predict import open_classifier, probabilities
 from radcap.modality.results import read_predictions
+from tests.conftest import copy_settings
 from tests.modality.cases import CUIS, published_layout, write_split
 from tests.models_for_tests import PARAMS, ROOT
 
-OUTS = ("models", "modality", "metrics", "plots")
+OUTS = ("models", "modality", "plots")
 SMALL = {"image_size": 24, "embedding": 8, "widths": [16, 32], "depths": [1, 1]}
 
 
@@ -31,23 +33,24 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(**changes: Any) -> dict[str, Any]:
-    """Write params.yaml with changes ({"a/b": value}), run the stage, and return metrics/modality.json."""
-    yaml = YAML()
-    tree = yaml.load((ROOT / "params.yaml").read_text())
-    for path, value in changes.items():
+    """Change settings ({"file:a/b": value}, params.yaml where none is named), run the stage, and return its metrics."""
+    shutil.rmtree("configs", ignore_errors=True)
+    copy_settings(Path())
+    for place, value in changes.items():
+        name, _, path = place.rpartition(":")
         *parents, last = path.split("/")
-        section = tree
-        for part in parents:
-            section = section[part]
-        section[last] = value
-    yaml.dump(tree, Path("params.yaml"))
+        with modify_yaml(name or "params.yaml") as tree:
+            section = tree
+            for part in parents:
+                section = section[part]
+            section[last] = value
     runpy.run_path(str(ROOT / "stages/modality.py"), run_name="__main__")
-    return json.loads(Path("metrics/modality.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    return json.loads((layout.MODALITY / layout.MEANS).read_text(), parse_constant=lambda name: pytest.fail(name))
 
 
 def run_small(**changes: Any) -> dict[str, Any]:
     own = {"profiles/sample/modality/epochs": 4, "profiles/sample/modality/batch_size": 8}
-    return run(**{f"modality/miniature/{name}": value for name, value in SMALL.items()}, **own, **changes)
+    return run(**{f"configs/modality.yaml:miniature/{name}": value for name, value in SMALL.items()}, **own, **changes)
 
 
 def write_splits(*, cuis: tuple[tuple[str, ...], ...] = CUIS, test: tuple[tuple[str, ...], ...] = CUIS) -> None:
@@ -115,7 +118,7 @@ def test_published_weights_are_fine_tuned_as_at_full_size(tmp_path: Path) -> Non
     checkpoint = published_layout(tmp_path / "resnet")
     loader = {"profiles/sample/loader/workers": 1, "profiles/sample/loader/cache": False}
     own = {"profiles/sample/weights": "published", "profiles/sample/dtype": "bfloat16"}
-    report = run_small(**{"modality/checkpoint": str(checkpoint)}, **loader, **own)
+    report = run_small(**{"configs/modality.yaml:checkpoint": str(checkpoint)}, **loader, **own)
     assert_figures_add_up(report)
     record = files.read_json(layout.MODALITY / "base.json")
     assert (record["weights"], record["files"]) == ("published", files.folder_hashes(checkpoint))

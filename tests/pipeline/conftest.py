@@ -1,5 +1,6 @@
 """A small copy of the project as a real DVC repository of its own."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,13 +17,27 @@ from tests.conftest import ROOT
 # One model of each tuning: what a pipeline does with two models it does with ten.
 LORA_KEYS, FULL_KEYS = ("smolvlm_500m",), ("vision_gpt2",)
 KEYS = (*LORA_KEYS, *FULL_KEYS)
-SMALL: dict[str, Any] = {
-    "data": {"train": 48, "valid": 12, "test": 16, "pictures": 24, "diagrams": 24},
-    "pretrain": {"steps": 6, "batch_size": 8},
-    "lora": {"epochs": 2, "batch_size": 8},
-    "full": {"epochs": 2, "batch_size": 8},
-    "modality": {"epochs": 1, "batch_size": 16},
-    "scorers": {"steps": {"similarity": 3, "bertscore": 5, "bleurt": 5, "alignscore": 5}},
+# {file: {dotted key: value}}
+SMALL: dict[str, dict[str, Any]] = {
+    "params.yaml": {
+        "profiles.sample.lora.epochs": 2.0,
+        "profiles.sample.lora.batch_size": 8,
+        "profiles.sample.full.epochs": 2.0,
+        "profiles.sample.full.batch_size": 8,
+        "profiles.sample.modality.epochs": 1,
+        "profiles.sample.modality.batch_size": 16,
+        "generate.max_new_tokens": 12,
+        "report.resamples": 200,
+        "models": list(KEYS),
+    },
+    "configs/miniatures.yaml": {
+        **{f"phantoms.{split}": count for split, count in (("train", 48), ("valid", 12), ("test", 16))},
+        **{f"general.{kind}": 24 for kind in ("pictures", "diagrams")},
+        "pretrain.steps": 6,
+        "pretrain.batch_size": 8,
+        "scorers.steps.similarity": 3,
+        **{f"scorers.steps.{metric}": 5 for metric in ("bertscore", "bleurt", "alignscore")},
+    },
 }
 
 
@@ -45,28 +60,21 @@ class Project:
         assert code is None or process.returncode == code, f"{command} ended {process.returncode}:\n{output[-4000:]}"
         return output
 
-    def change(self, dotted: str, value: Any) -> None:
-        """Set a key of params.yaml as `dvc exp run -S` does."""
+    def change(self, place: str, value: Any) -> None:
+        """Set a key, of params.yaml or as FILE:KEY, as `dvc exp run -S` does."""
         from dvc.utils.serialize import modify_yaml
 
-        with modify_yaml(str(self.folder / "params.yaml")) as tree:
+        name, _, dotted = place.rpartition(":")
+        with modify_yaml(str(self.folder / (name or "params.yaml"))) as tree:
             *parents, last = dotted.split(".")
             for part in parents:
                 tree = tree[part]
             tree[last] = value
 
-    def keep_models(self, keys: Sequence[str]) -> None:
-        """Take the other models out of params.yaml, and their metrics from what aggregate waits for."""
-        from dvc.utils.serialize import modify_yaml
-
-        with modify_yaml(str(self.folder / "params.yaml")) as tree:
-            dropped = [key for key in tree["models"] if key not in keys]
-            for key in dropped:
-                del tree["models"][key]
-        with modify_yaml(str(self.folder / "dvc.yaml")) as tree:
-            deps = tree["stages"]["aggregate"]["deps"]
-            for key in dropped:
-                deps.remove(f"metrics/{key}.json")
+    def status(self) -> set[str]:
+        """The stages that a change reaches, once `resolve` has worked out what each depends on."""
+        self.run("dvc", "repro", "resolve")
+        return set(json.loads(self.run("dvc", "status", "--json").splitlines()[-1]))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -95,12 +103,9 @@ def copy(folder: Path, *, small: bool = True) -> Project:
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     if small:
-        for section, values in SMALL.items():
+        for name, values in SMALL.items():
             for key, value in values.items():
-                project.change(f"profiles.sample.{section}.{key}", value)
-        project.change("generate.max_new_tokens", 12)
-        project.change("report.resamples", 200)
-        project.keep_models(KEYS)
+                project.change(f"{name}:{key}", value)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.commit("small")
     return project

@@ -30,6 +30,9 @@ def test_two_clones_give_the_same_bytes(clones) -> None:
     assert {name for name in first if first[name] != second[name]} == set()
     assert {f"metrics/{key}.json" for key in KEYS} | {
         "metrics/overall.json",
+        "metrics/aggregates.json",
+        "metrics/scores.json",
+        "metrics/modality.json",
         "reports/summary.md",
         "plots/modality.csv",
     } <= first.keys()
@@ -54,6 +57,7 @@ def test_a_clone_without_data_is_known_to_be_up_to_date(project: Project, tmp_pa
     assert output.strip().splitlines()[-1] == "Data and pipelines are up to date."
 
 
+SMOLVLM = "configs/models/smolvlm_500m.yaml"
 REACH = [
     ("lora.strategy", "hybrid", each("finetune", LORA_KEYS) | {"aggregate"}),
     ("lora.dropout", 0.1, each("finetune", LORA_KEYS) | {"aggregate"}),
@@ -61,22 +65,21 @@ REACH = [
     ("full.plateau.patience", 2, each("finetune", FULL_KEYS)),
     ("profiles.sample.full.learning_rate", 0.003, each("finetune", FULL_KEYS) | {"aggregate"}),
     ("profiles.sample.generate.batch_size", 7, each("generate")),
-    ("profiles.sample.pretrain.steps", 7, each("base")),
-    ("profiles.sample.data.diagrams", 25, {"prepare"}),
-    ("profiles.sample.scorers.steps.bleurt", 6, {"scorers"}),
+    ("configs/miniatures.yaml:pretrain.steps", 7, each("base")),
+    ("configs/miniatures.yaml:general.diagrams", 25, {"prepare"}),
+    ("configs/miniatures.yaml:scorers.steps.bleurt", 6, {"scorers"}),
+    ("configs/scorers.yaml:bleurt_revision", "abc", {"scorers"}),
     ("modality.none", "drop", {"modality"}),
+    ("configs/modality.yaml:balance", 1.0, {"modality"}),
     ("profiles.sample.modality.learning_rate", 0.004, {"modality"}),
     ("profiles.rocov2.modality.epochs", 6, set()),
     ("profiles.rocov2.lora.learning_rate", 0.0002, set()),
-    ("models.smolvlm_500m.published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
-    ("models.smolvlm_500m.miniature.layers", 1, {"base@smolvlm_500m", "aggregate"}),
-    ("models.smolvlm_500m.prompts", ["plain"], {"generate@smolvlm_500m", "aggregate"}),
-    ("models.smolvlm_500m.modality_instruction", "{modality}: {instruction}", {"generate@smolvlm_500m", "aggregate"}),
-    (
-        "models.smolvlm_500m.training_instruction",
-        "{modality}: {instruction}",
-        {"finetune@smolvlm_500m", "aggregate"},
-    ),
+    (f"{SMOLVLM}:published.r", 8, {"finetune@smolvlm_500m", "aggregate"}),
+    (f"{SMOLVLM}:miniature.layers", 1, {"base@smolvlm_500m", "aggregate"}),
+    (f"{SMOLVLM}:prompts", ["plain"], {"generate@smolvlm_500m", "aggregate"}),
+    (f"{SMOLVLM}:modality_instruction", "{modality}: {instruction}", {"generate@smolvlm_500m", "aggregate"}),
+    (f"{SMOLVLM}:training_instruction", "{modality}: {instruction}", {"finetune@smolvlm_500m", "aggregate"}),
+    ("configs/models/moondream2.yaml:published.r", 8, set()),
     ("prompt.modality.labels", "oracle", each("generate") | {"aggregate"}),
     ("train.max_grad_norm", 2.0, each("finetune") | {"aggregate"}),
     ("train.select_by", "valid_loss", each("finetune") | {"aggregate"}),
@@ -91,8 +94,7 @@ REACH = [
 @pytest.mark.parametrize(("key", "value", "stages"), REACH, ids=[row[0] for row in REACH])
 def test_a_parameter_reaches_just_its_stages(project: Project, key: str, value: object, stages: set[str]) -> None:
     project.change(key, value)
-    status = json.loads(project.run("dvc", "status", "--json").splitlines()[-1])
-    assert set(status) == stages
+    assert project.status() == stages
 
 
 CODE = [
@@ -101,25 +103,48 @@ CODE = [
         {f"{s}@smolvlm_500m" for s in ("base", "finetune", "generate")} | {"aggregate"},
     ),
     ("src/radcap/models/families/llava/__init__.py", {"aggregate"}),
+    ("src/radcap/models/tokenizers.py", each("base") | {"aggregate", "scorers"}),
+    (
+        "src/radcap/models/full_size/smolvlm_500m.json",
+        {f"{s}@smolvlm_500m" for s in ("base", "finetune", "generate")} | {"aggregate"},
+    ),
     ("src/radcap/metrics/rouge1.py", each("score")),
     ("src/radcap/metrics/miniatures/pairs.py", {"scorers"}),
     ("src/radcap/adapt/strategies.py", each("finetune") | {"aggregate"}),
     ("src/radcap/train/pretrain.py", each("base")),
+    ("src/radcap/train/loss.py", each("base") | each("finetune")),
     ("src/radcap/modality/augment.py", {"modality"}),
     ("src/radcap/report/tables.py", {"aggregate"}),
+    ("src/radcap/report/page/page.css", {"aggregate"}),
     ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
+    ("src/radcap/data/phantoms/lexicon.csv", {"prepare", "scorers", "aggregate"}),
     ("src/radcap/settings/training.py", set()),
     ("src/radcap/tracking.py", set()),
+    ("src/radcap/progress.py", set()),
+    ("stages/finetune.py", each("finetune")),
     ("README.md", set()),
 ]
+# What a line of its own does not change is no code: JSON, CSV and CSS take a blank line.
+LINES = {".py": "\nADDED = 1\n", ".md": "\nAdded.\n"}
 
 
 @pytest.mark.parametrize(("name", "stages"), CODE, ids=[row[0] for row in CODE])
 def test_a_line_of_code_reaches_just_its_stages(project: Project, name: str, stages: set[str]) -> None:
-    with (project.folder / name).open("a") as stream:
-        stream.write("\n# a comment\n")
-    assert set(json.loads(project.run("dvc", "status", "--json").splitlines()[-1])) == stages
+    path = project.folder / name
+    with path.open("a") as stream:
+        stream.write(LINES.get(path.suffix, "\n"))
+    assert project.status() == stages
+
+
+@pytest.mark.parametrize("name", [row[0] for row in CODE if row[0].endswith(".py")])
+def test_comments_and_docstrings_reach_nothing(project: Project, name: str) -> None:
+    path = project.folder / name
+    text = path.read_text()
+    first, rest = text.split("\n", 1)
+    path.write_text(f"# of its own\n{first}\n\n# another\n{rest}\n# and one more\n")
+    assert project.status() == set()
+    assert project.run("dvc", "repro").strip().splitlines()[-1] == "Data and pipelines are up to date."
 
 
 def test_dvc_draws_every_plot(project: Project) -> None:
@@ -180,9 +205,13 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
             audit["components"][name]["trained"] >= audit["components"][name]["total"]
             for name in ("head", "embeddings")
         )
-    diff = project.run("dvc", "metrics", "diff", "--md")
-    assert "| metrics/smolvlm_500m.json |" in re.sub(" +", " ", diff)
-    assert "vision_gpt2" not in diff
+    diff = re.sub(" +", " ", project.run("dvc", "metrics", "diff", "--md"))
+    rows = [line.split(" | ")[:2] for line in diff.splitlines() if line.startswith("| metrics/")]
+    # The aggregates come first; models without an adapter have no row.
+    assert {name for name, _ in rows} <= {"| metrics/aggregates.json", "| metrics/scores.json"}
+    assert [name for name, _ in rows] == sorted(name for name, _ in rows)
+    assert {metric.split(".")[0] for _, metric in rows} == set(LORA_KEYS)
+    assert len(rows) <= 9 * len(LORA_KEYS)
     found = [tuple(run.values()) for run in mlflow_runs(project)]
     assert sorted(found) == sorted(runs_of(KEYS) + runs_of(LORA_KEYS, "hybrid"))
     project.run("git", "checkout", "--quiet", "--", ".")
@@ -195,8 +224,8 @@ def test_a_queued_experiment_reports_to_the_main_workspace_and_is_compared(
     """In a temporary copy of the workspace, with one model left."""
     project = clones[1]
     before = len(mlflow_runs(project))
-    drop = [arg for key in KEYS if key != "smolvlm_500m" for arg in ("-S", f"~models.{key}")]
-    project.run("dvc", "exp", "run", "--queue", "--name", "small-rank", "-S", "lora.r=4", *drop)
+    some = ["-S", "models=[smolvlm_500m]"]
+    project.run("dvc", "exp", "run", "--queue", "--name", "small-rank", "-S", "lora.r=4", *some)
     project.run("dvc", "exp", "run", "--run-all")
     shown = project.run("dvc", "exp", "show", "--json", "--no-pager")
     assert "small-rank" in shown
@@ -209,7 +238,7 @@ def test_a_queued_experiment_reports_to_the_main_workspace_and_is_compared(
     told = json.loads(capsys.readouterr().out)
     assert list(told["experiments"]) == ["baseline", "small-rank"]
     assert told["parameters"]["lora.r"] == {"baseline": "published", "small-rank": 4}
-    assert told["parameters"]["models.vision_gpt2"] == {"baseline": "present", "small-rank": "(absent)"}
+    assert told["parameters"]["models"] == {"baseline": list(KEYS), "small-rank": ["smolvlm_500m"]}
     rows = {(row["model"], row["experiment"]): row for row in told["models"]}
     base, small = (rows["smolvlm_500m", name] for name in told["experiments"])
     assert base["trained"] == 16 * small["trained"]
@@ -322,12 +351,11 @@ def test_real_images_are_fine_tuned_and_scored(clones, real_data: Path) -> None:
     """The folder source as an experiment, with one model left: its base stays, all after it runs on the real split."""
     project = clones[1]
     changes = ["profiles.sample.data.source=folder", f"profiles.sample.data.path={real_data / 'radiology'}"]
-    changes += ["train.max_caption_tokens=48", *(f"~models.{key}" for key in KEYS if key != "smolvlm_500m")]
+    changes += ["train.max_caption_tokens=48", "models=[smolvlm_500m]"]
     overrides = [argument for change in changes for argument in ("-S", change)]
     output = project.run("dvc", "exp", "run", "--temp", "--name", "real", *overrides)
     assert {"prepare", "modality", "scorers", "aggregate", "finetune@smolvlm_500m", "score@smolvlm_500m"} <= ran(output)
     assert ran(output).isdisjoint(each("base"))
     diff = json.loads(project.run("dvc", "metrics", "diff", "--all", "--json", "HEAD", "real").splitlines()[-1])
-    figures = diff["metrics/smolvlm_500m.json"]
-    assert figures["n"]["new"] == 36
-    assert all(isinstance(figures[name]["new"], float) for name in ("bertscore", "rouge1", "umls_f1", "base.rouge1"))
+    figures = diff["metrics/scores.json"]
+    assert all(isinstance(figures[f"smolvlm_500m.{name}"]["new"], float) for name in ("bertscore", "rouge1", "umls_f1"))

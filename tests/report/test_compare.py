@@ -55,9 +55,9 @@ def test_parameters_that_differ_are_told_and_no_other() -> None:
     assert compared(BASE, BETTER)["parameters"] == {"lora.strategy": {BASELINE: "published", "better": "hybrid"}}
 
 
-def test_a_model_that_one_lacks_is_one_parameter() -> None:
+def test_models_that_one_lacks_are_told_by_the_list() -> None:
     less = experiment("less", params=params("published", "a"), tables={"a": scored(0)})
-    assert compared(BASE, less)["parameters"] == {"models.b": {BASELINE: "present", "less": "(absent)"}}
+    assert compared(BASE, less)["parameters"] == {"models": {BASELINE: ["a", "b"], "less": ["a"]}}
     assert [(row["model"], row["experiment"]) for row in compared(BASE, less)["models"]] == [
         ("a", BASELINE),
         ("a", "less"),

@@ -39,7 +39,7 @@ def test_a_gpus_memory_counts_where_there_is_one() -> None:
 def test_the_command_shows_it(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("params.yaml", "metrics"):
+    for name in ("params.yaml", "configs", "metrics"):
         (tmp_path / name).symlink_to(root / name)
     monkeypatch.chdir(tmp_path)
     files.write_json(layout.record("finetune", "smolvlm_500m"), record(61.4, 900))

@@ -14,7 +14,7 @@ from radcap.errors import UserError
 from radcap.metrics.protocols import METRICS, PROTOCOLS
 from radcap.metrics.results import write_per_caption
 from radcap.report.page import Picture, Run, Section, Table, collect, markdown
-from tests.conftest import png
+from tests.conftest import copy_settings, png
 from tests.models_for_tests import PARAMS
 from tests.report.page_sample import SVG
 
@@ -47,7 +47,7 @@ def scores(model: str, variant: str, ids: list[str] = IDS, without: str = "") ->
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
     """Two test images; two models with captions, one of them under two variants, one of which is not scored."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").symlink_to(root / "params.yaml")
+    copy_settings(tmp_path)
     rows = [
         store.Row(id=id_, image=png(1), caption=id_, raw_caption=f" {id_} ", cuis=cuis, width=40, height=32, sha256="")
         for id_, cuis in zip(IDS, [("C9", "C0040405"), ("C9",)], strict=True)

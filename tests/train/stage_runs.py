@@ -13,7 +13,7 @@ from pathlib import Path
 
 from radcap.data import store
 from radcap.models import base
-from tests.conftest import ROOT, png
+from tests.conftest import ROOT, copy_settings, png
 from tests.models_for_tests import PARAMS, fresh
 
 KEYS = ("smolvlm_500m", "vision_gpt2")
@@ -140,7 +140,7 @@ def workspace(folder: Path, *, rows: int = 24, dropout: float = 0.1) -> Workspac
     for key in KEYS:
         (folder / "models/base").mkdir(parents=True, exist_ok=True)
         base.save_miniature(fresh(key), folder / "models/base" / key, family_name=PARAMS.models[key].family)
-    shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
+    copy_settings(folder)
     made = Workspace(folder)
     made.change(
         "    lora:\n      epochs: 3.0\n      batch_size: 16", "    lora:\n      epochs: 2.0\n      batch_size: 4"

@@ -17,7 +17,7 @@ from radcap.data.images import BadImage
 from radcap.errors import UserError
 from radcap.models.base import RECORD
 from radcap.progress import track
-from radcap.settings import PromptName, Settings, StrategyName
+from radcap.settings import MODELS, PromptName, Settings, StrategyName
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -99,7 +99,7 @@ def caption(
     from radcap.data import store
 
     if prompt == "modality" and params.model(key).modality_instruction == "none":
-        raise UserError(f"{key} takes no prompt modality: its modality_instruction is none in params.yaml")
+        raise UserError(f"{key} takes no prompt modality: its modality_instruction is none in {MODELS}/{key}.yaml")
     result = Captioned()
     with tempfile.TemporaryDirectory(prefix="radcap") as folder:
         split = Path(folder) / "pictures.arrow"

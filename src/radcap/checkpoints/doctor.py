@@ -13,7 +13,7 @@ from radcap.checkpoints.environment import Check
 from radcap.checkpoints.fetch import block
 from radcap.checkpoints.present import Found
 from radcap.metrics.places import RECORD, place
-from radcap.settings import Modality, Model, Profile, Scorers, Settings
+from radcap.settings import MODALITY, Modality, Model, Profile, Scorers, Settings
 
 NLM = "NLM's UMLS licence, your own; never redistributed"
 # What CnnTransformer reads where no tokenizer lies beside its file (families.cnn_transformer.GPT2).
@@ -99,7 +99,7 @@ def modality(rules: Modality, profile: Profile) -> Check:
     if profile.weights == "miniature":
         return Check(name="modality", state="present", detail="a miniature: nothing needed")
     found, at = present.named(rules.checkpoint, rules.revision, present.model)
-    get = "`dvc repro` downloads it where the hub is reachable; or name a local folder in modality.checkpoint"
+    get = f"`dvc repro` downloads it where the hub is reachable; or name a local folder in checkpoint of {MODALITY}"
     return _check("modality", found, at, get=get, licence="as its page on the hub says")
 
 

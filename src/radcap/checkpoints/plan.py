@@ -11,6 +11,7 @@ from radcap.checkpoints import present, remote, sources
 from radcap.checkpoints.sources import COMMIT, Wanted
 from radcap.errors import UserError
 from radcap.models.hub import PATTERNS
+from radcap.settings import SCORERS
 
 LOOKS = {
     "similarity": present.medimageinsight,
@@ -52,7 +53,7 @@ class Plan:
         source, branch = self.wanted.source, self.wanted.branch
         told = f"{branch} of {source.repo} has moved on to {self.head}; {self.commit} is taken"
         key = REVISION_KEYS.get(source.metric)
-        return told + (f", which scorers.{key} in params.yaml must name" if key else "")
+        return told + (f", which {key} in {SCORERS} must name" if key else "")
 
 
 def plan(wanted: Wanted, recorded: Mapping[str, Any]) -> Plan:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from radcap.settings import Scorers, Settings
+from radcap.settings import SCORERS, Scorers, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # A model's checkpoint that is one file, not a folder or a hub id (CheXNet's).
@@ -157,7 +157,7 @@ def clashes(params: Settings, scorers: Scorers) -> dict[str, str]:
     ckpt = Path(scorers.alignscore).expanduser()
     return {
         key: f"models.{key}.checkpoint takes the tokenizer beside it, which is RoBERTa's, put there for AlignScore; "
-        "name a folder of its own in scorers.alignscore"
+        f"name a folder of its own in alignscore of {SCORERS}"
         for key, model in params.models.items()
         if model.checkpoint.endswith(FILE_SUFFIXES)
         and Path(model.checkpoint).expanduser().parent == ckpt.parent

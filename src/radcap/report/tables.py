@@ -8,6 +8,7 @@ from typing import Any
 
 from radcap import files, layout
 from radcap.errors import UserError
+from radcap.metrics.protocols import METRICS
 from radcap.report.markdown import markdown
 from radcap.settings import Settings
 
@@ -22,7 +23,30 @@ COLUMNS = {
     "factuality": "Factuality",
     "overall": "Overall",
 }
+# In the order of a pull request's reader.
+AGGREGATES = ("overall", "relevance", "factuality")
 NOTE = "Miniatures trained on drawn phantoms: these figures say nothing about the published models of these names."
+
+
+def publish(settings: Settings) -> None:
+    """Write metrics/: what each model's scores and the modality classifier's say, and what `dvc metrics` shows of it.
+
+    UserError where a model has no scores.
+    """
+    sources = {layout.metrics(key): layout.scores(key) / layout.MEANS for key in settings.models}
+    sources[layout.metrics("modality")] = layout.MODALITY / layout.MEANS
+    results = {}
+    for path, source in sources.items():
+        if not source.exists():
+            raise UserError(f"{source} not found; `dvc repro` makes it")
+        results[path] = files.read_json(source)
+        files.write_json(path, results[path])
+    figures = overall({key: results[layout.metrics(key)] for key in settings.models})
+    files.write_json(layout.METRICS / "overall.json", figures)
+    # DVC sorts names within a file: the aggregates come first in a file of their own.
+    for name, columns in (("aggregates", AGGREGATES), ("scores", METRICS)):
+        shown = {key: {column: row[column] for column in columns if column in row} for key, row in figures.items()}
+        files.write_json(layout.METRICS / f"{name}.json", shown)
 
 
 def collect(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -31,7 +55,7 @@ def collect(settings: Settings) -> dict[str, dict[str, Any]]:
     for key in settings.models:
         path = layout.metrics(key)
         if not path.exists():
-            raise UserError(f"{path} not found; is metrics/{key}.json among aggregate's deps in dvc.yaml?")
+            raise UserError(f"{path} not found; `dvc repro aggregate` makes it")
         found[key] = files.read_json(path)
     return found
 

@@ -1,9 +1,10 @@
-"""params.yaml as one frozen, validated tree.
+"""params.yaml and configs/ as one frozen, validated tree.
 
-There are no defaults in code: what a run did is what params.yaml says. A mistake is one line that
+There are no defaults in code: what a run did is what these files say. A mistake is one line that
 names the key, the value and what is allowed.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from radcap.errors import UserError, first_mistake
 from radcap.settings.captioning import Bins, Generate, ModalityPrompt, PageImages, Prompt, Report, Score
+from radcap.settings.files import MINIATURES, MODALITY, MODELS, PARAMS, SCORERS, read_folder, read_tree
 from radcap.settings.modality import Augmentation, Modality, ModalityMiniature
 from radcap.settings.model import Miniature, Model, PublishedRow, check_model
 from radcap.settings.profile import (
@@ -41,6 +43,11 @@ from radcap.settings.section import (
 from radcap.settings.training import Full, Lora, Phase, Plateau, Rates, Resume, Train
 
 __all__ = [
+    "MINIATURES",
+    "MODALITY",
+    "MODELS",
+    "PARAMS",
+    "SCORERS",
     "Augmentation",
     "Bins",
     "Component",
@@ -83,6 +90,7 @@ __all__ = [
     "Train",
     "load",
     "parse",
+    "read_tree",
 ]
 
 
@@ -128,31 +136,41 @@ def parse(tree: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
-        raise UserError(first_mistake(error)) from None
+        raise UserError(_in_file(first_mistake(error))) from None
     _check_whole(settings)
     return settings
 
 
-def load(path: Path = Path("params.yaml")) -> Settings:
-    """Read and validate params.yaml (YAML 1.2: DVC writes 5e-05, which YAML 1.1 reads as text)."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+def load(root: Path = Path()) -> Settings:
+    """Read and validate params.yaml and configs/ below the project's root. UserError in one line."""
+    return parse(read_tree(read_folder(root)))
 
-    try:
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} not found; run from the project's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} must hold keys such as seed, profile, models")
-    return parse(tree)
+
+# Where a key of the tree stands, if not in params.yaml.
+_FILES = (
+    (r"models\.([a-z0-9_]+)[.:] ?", rf"{MODELS}/\1.yaml: "),
+    (r"modality\.((?!none|several)\w)", rf"{MODALITY}: \1"),
+    (r"profiles\.\w+\.pretrain\.", f"{MINIATURES}: pretrain."),
+    (r"profiles\.\w+\.data\.(train|valid|test)\b", rf"{MINIATURES}: phantoms.\1"),
+    (r"profiles\.\w+\.data\.(pictures|diagrams)\b", rf"{MINIATURES}: general.\1"),
+    (r"profiles\.\w+\.scorers\.steps\b", f"{MINIATURES}: scorers.steps"),
+    (r"profiles\.\w+\.scorers\.((?!weights|dtype)\w)", rf"{SCORERS}: \1"),
+)
+
+
+def _in_file(mistake: str) -> str:
+    """A mistake under the name of the file and key that a user has to change."""
+    for pattern, name in _FILES:
+        mistake, count = re.subn(rf"^{pattern}", name, mistake)
+        if count:
+            break
+    return mistake
 
 
 def _check_whole(settings: Settings) -> None:
     if settings.profile not in settings.profiles:
         raise UserError(f"profile: {settings.profile!r} has no block under profiles")
     if not settings.models:
-        raise UserError("models: no model left; at least one block is needed")
+        raise UserError("models: no model is listed; at least one is needed")
     for key, model in settings.models.items():
         check_model(key, model)

@@ -1,4 +1,4 @@
-"""A model's block, and what must hold in it."""
+"""A model's file of configs/models, and what must hold in it."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from radcap.errors import UserError
+from radcap.settings.files import MODELS
 from radcap.settings.section import FamilyName, Positive, PromptName, Section
 
 # Folders below models/ that are no model's.
@@ -46,10 +47,13 @@ class PublishedRow(Section):
 
 
 class Model(Section):
-    """One model. `image`: settings of the published image processor, under transformers' names, in its own place.
+    """One model.
 
-    `prompts`: which it captions with. `training_instruction`, `modality_instruction`: how the instruction is said in
-    training and in the prompt modality, maybe with the image's modality.
+    `family`: its package in radcap.models.families. `tuning`: the section of params.yaml that trains it. `checkpoint`:
+    a hub id or a local folder. `image`: settings that replace those of the published image processor, under
+    transformers' names. `template`: the prompt around {instruction}. `training_instruction`, `modality_instruction`:
+    the instruction in training and in the prompt modality, with {modality} where the image's modality goes. `prompts`:
+    which prompts it captions with. `published`: its row of the study's Table 3.
     """
 
     family: FamilyName
@@ -64,37 +68,31 @@ class Model(Section):
     miniature: Miniature
     published: PublishedRow | None = None
 
-    @field_validator("published", mode="before")
-    @classmethod
-    def _absent(cls, row: Any) -> Any:
-        """A model that trains in full says none: DVC wants every key that a stage names."""
-        return None if row == "none" else row
-
 
 def check_model(key: str, model: Model) -> None:
     """UserError: a key, template, prompt or size that cannot be."""
-    where = f"models.{key}"
     if not re.fullmatch(r"[a-z0-9_]+", key) or key in TAKEN:
-        raise UserError(f"{where}: a model's key may hold a-z, 0-9 and _ only, and not be {', '.join(TAKEN)}")
+        raise UserError(f"models: {key!r} may hold a-z, 0-9 and _ only, and not be {', '.join(TAKEN)}")
+    where = f"{MODELS}/{key}.yaml"
     if model.tuning == "lora" and model.published is None:
-        raise UserError(f"{where}.published is missing; a model with tuning lora needs r, alpha and targets")
+        raise UserError(f"{where}: published is missing; a model with tuning lora needs r, alpha and targets")
     if set(re.findall(r"{(\w*)}", model.template)) != {"instruction"}:
-        raise UserError(f"{where}.template: {model.template!r} must hold {{instruction}} and no other field")
+        raise UserError(f"{where}: template: {model.template!r} must hold {{instruction}} and no other field")
     _check_prompts(where, model)
     size = model.miniature
     if size.image_size % size.patch_size or size.width % size.heads or size.vision_width % size.heads:
-        raise UserError(f"{where}.miniature: image_size must be a multiple of patch_size, widths of heads")
+        raise UserError(f"{where}: miniature: image_size must be a multiple of patch_size, widths of heads")
 
 
 def _check_prompts(where: str, model: Model) -> None:
     if "plain" not in model.prompts or len(set(model.prompts)) < len(model.prompts):
-        raise UserError(f"{where}.prompts: must hold plain, and no prompt twice")
+        raise UserError(f"{where}: prompts: must hold plain, and no prompt twice")
     if "modality" in model.prompts and model.modality_instruction == "none":
-        raise UserError(f"{where}.prompts: modality is not allowed where modality_instruction is none")
+        raise UserError(f"{where}: prompts: modality is not allowed where modality_instruction is none")
     for name in ("training_instruction", "modality_instruction"):
         said = getattr(model, name)
         if said == "none" and name == "modality_instruction":
             continue
         fields = set(re.findall(r"{(\w*)}", said))
         if not {"instruction"} <= fields <= {"instruction", "modality"}:
-            raise UserError(f"{where}.{name}: {said!r} must hold {{instruction}}, and no other field but {{modality}}")
+            raise UserError(f"{where}: {name}: {said!r} must hold {{instruction}}, and no other field but {{modality}}")

@@ -33,18 +33,20 @@ def compare(found: Sequence[Experiment], report: Report, *, protocol: str, seed:
 
 
 def parameters(found: Sequence[Experiment]) -> dict[str, dict[str, Any]]:
-    """{dotted key: {experiment: value}} of keys that are not alike in all. A model that one lacks is one key."""
-    blocks = [set(one.params.get("models", {})) for one in found]
-    lacking = set.union(*blocks) - set.intersection(*blocks)
-    flat = {one.name: dict(_flat(_with_models_marked(one.params, lacking))) for one in found}
+    """{dotted key: {experiment: value}} of keys that are not alike in all.
+
+    Of models that only some experiments have, the list `models` tells.
+    """
+    listed = [list(one.params.get("models", {})) for one in found]
+    shared = set(listed[0]).intersection(*listed)
+    flat = {
+        one.name: dict(_flat({**one.params, "models": {key: one.params["models"][key] for key in shared}}))
+        | {"models": keys}
+        for one, keys in zip(found, listed, strict=True)
+    }
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     rows = {key: {name: values.get(key, ABSENT) for name, values in flat.items()} for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[found[0].name] for value in row.values())}
-
-
-def _with_models_marked(params: Mapping[str, Any], marked: set[str]) -> dict[str, Any]:
-    models = params.get("models", {})
-    return {**params, "models": {key: "present" if key in marked else block for key, block in models.items()}}
 
 
 def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:

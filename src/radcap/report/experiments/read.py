@@ -84,11 +84,17 @@ def _experiment(name: str, rev: str, protocol: str) -> Experiment:
 def _params(stored: Any, name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
+    def read_text(path: str) -> str:
+        return str(stored.read_text(path, encoding="utf-8"))
+
     try:
-        tree: dict[str, Any] = YAML(typ="safe").load(stored.read_text("params.yaml", encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} holds no params.yaml") from None
-    return tree
+        return settings.read_tree(read_text)
+    except UserError:
+        # Of another version of radcap, or of one without configs/: what params.yaml itself says.
+        with contextlib.suppress(FileNotFoundError):
+            tree: dict[str, Any] = YAML(typ="safe").load(read_text(settings.PARAMS))
+            return tree
+        raise UserError(f"{name} holds no {settings.PARAMS}") from None
 
 
 def _each(stored: Any, paths: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,16 @@
+"""resolve: params.yaml, configs/ and the code -> resolved/, what each stage's result depends on."""
+
+from radcap import files, layout, settings
+from radcap.errors import one_line_errors
+from radcap.pipeline import resolve
+
+
+def main() -> None:
+    params = settings.load()
+    with files.whole_folder(layout.RESOLVED) as out:
+        resolve.write(params, out)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
