@@ -71,6 +71,14 @@ class Project:
                 tree = tree[part]
             tree[last] = value
 
+    def resolved(self) -> dict[str, Any]:
+        """What `resolve` finds each stage to depend on."""
+        program = (
+            "import json; from radcap import settings; from radcap.pipeline import resolve; "
+            "print(json.dumps(resolve.everything(settings.load())))"
+        )
+        return json.loads(self.run("python", "-c", program, PYTHONPATH="src"))
+
     def status(self) -> set[str]:
         """The stages that a change reaches, once `resolve` has worked out what each depends on."""
         self.run("dvc", "repro", "resolve")

@@ -26,14 +26,19 @@ def fingerprint(settings: Settings, stage: str, model: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def everything(settings: Settings) -> dict[str, dict[str, Any]]:
+    """{"stage", or "stage@model" where one runs per model: resolved}, as DVC names them."""
+    return {
+        f"{stage}@{model}" if model else stage: resolved(settings, stage, model)
+        for stage in STAGES
+        for model in (settings.models if stage in MODEL_STAGES else [None])
+    }
+
+
 def write(settings: Settings, folder: Path) -> None:
-    """Write <stage>.json, or <stage>/<model>.json where a stage runs once per model, for all stages."""
-    for stage in STAGES:
-        if stage not in MODEL_STAGES:
-            files.write_json(folder / f"{stage}.json", resolved(settings, stage))
-            continue
-        for model in settings.models:
-            files.write_json(folder / stage / f"{model}.json", resolved(settings, stage, model))
+    """Write a file for each: <stage>.json, or <stage>/<model>.json."""
+    for name, found in everything(settings).items():
+        files.write_json(folder / f"{name.replace('@', '/')}.json", found)
 
 
 def script(stage: str) -> Path:
