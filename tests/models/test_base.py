@@ -49,6 +49,17 @@ def test_published_weights_load_as_they_were(published, tmp_path: Path, key: str
     assert torch.allclose(logits(loaded, key), logits(shared(key), key), atol=1e-6)
 
 
+@pytest.mark.parametrize("key", KEYS)
+def test_a_processor_is_saved_alike_however_it_was_loaded(published, tmp_path: Path, key: str) -> None:
+    """transformers writes into a tokenizer's files whether it was loaded offline."""
+    folder, name = published(key), PARAMS.models[key].family
+    base.record_published(tmp_path / "base", family_name=name, checkpoint=str(folder), revision="main")
+    loaded = base.load(tmp_path / "base", dtype="float32")
+    loaded.family.save_processor(loaded.processor, str(tmp_path / "saved"))
+    text = (tmp_path / "saved/tokenizer_config.json").read_text()
+    assert [word for word in base.HOW_LOADED if word in text] == []
+
+
 def _without_a_weight(folder: Path) -> None:
     shards = {path: load_file(path) for path in sorted(folder.glob("model-*.safetensors"))}
     names = sorted(name for weights in shards.values() for name in weights)

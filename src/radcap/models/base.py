@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECORD = "base.json"
+# transformers would save with the tokenizer how it was loaded, HF_HUB_OFFLINE included.
+HOW_LOADED = ("is_local", "local_files_only")
 
 
 @dataclass
@@ -92,9 +94,12 @@ def load_weights(
     try:
         model = adapter.load_model(source, revision=revision, dtype=dtype, **options)
         processor = adapter.load_processor(source, revision=revision, image=image)
+        tokenizer = adapter.tokenizer(processor)
         # Without its files transformers makes a tokenizer of nothing; a whole one knows every byte.
-        if len(adapter.tokenizer(processor)) < 256:
+        if len(tokenizer) < 256:
             raise ValueError("its tokenizer's files are missing")
+        for name in HOW_LOADED:
+            tokenizer.init_kwargs.pop(name, None)
         # LLaVA-1.6 reads its tiles' grid from its configuration too.
         for name in image.keys() & vars(model.config).keys():
             setattr(model.config, name, image[name])

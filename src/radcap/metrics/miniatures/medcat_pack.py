@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import dill
+
+from radcap import files
+
+# In place of the time at which a pack was saved.
+SAVED = datetime(2000, 1, 1)
+
 
 def build_medcat_pack(folder: Path) -> Path:
-    """A MedCAT pack of the phantoms' lexicon, with the regex tokenizer (no spaCy model); returns the .zip."""
+    """A MedCAT pack of the phantoms' lexicon, with the regex tokenizer (no spaCy model); returns the .zip.
+
+    The same lexicon gives the same bytes.
+    """
     os.environ.setdefault("MEDCAT_DISABLE_VERSION_CHECK", "True")
     logging.getLogger("medcat").setLevel(logging.ERROR)
     import numpy as np
@@ -31,8 +44,47 @@ def build_medcat_pack(folder: Path) -> Path:
         vocabulary.add_word(word, vec=np.ones(7))
     cdb = CDBMaker(config).prepare_csvs([pd.DataFrame(rows)])
     folder.mkdir(parents=True, exist_ok=True)
-    saved = Path(CAT(cdb=cdb, vocab=vocabulary, config=config).save_model_pack(str(folder), only_archive=True))
-    return saved.replace(folder / "medcat.zip")
+    saved = Path(CAT(cdb=cdb, vocab=vocabulary, config=config).save_model_pack(str(folder), make_archive=False))
+    _make_repeatable(saved)
+    pack = folder / "medcat.zip"
+    _write_zip(saved, pack)
+    shutil.rmtree(saved)
+    return pack
+
+
+def _make_repeatable(saved: Path) -> None:
+    """Take out what differs from run to run: times, the environment, and the order of sets in pickles."""
+    for path in sorted(saved.rglob("raw_dict.dat")):
+        with path.open("rb") as stream:
+            attributes = dill.load(stream)
+        if "last_saved" in attributes:
+            attributes["last_saved"] = SAVED
+        if path.parent.name == "saved_environ":
+            attributes = {name: type(value)() for name, value in attributes.items()}
+        with path.open("wb") as stream:
+            _SortedPickler(stream).dump(attributes)
+    card = saved / "model_card.json"
+    files.write_json(card, files.read_json(card) | {"Last Modified On": SAVED.isoformat()})
+
+
+class _SortedPickler(dill.Pickler):  # type: ignore[misc]
+    """Pickles sets in sorted order: Python's own depends on the process."""
+
+    dispatch = dill.Pickler.dispatch.copy()
+
+    def _save_sorted(self, found: set[Any]) -> None:
+        self.save_reduce(set, (sorted(found),), obj=found)
+
+    dispatch[set] = _save_sorted
+
+
+def _write_zip(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                # An entry of this kind has the zip format's first date.
+                entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
+                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def lexicon_rows() -> list[dict[str, Any]]:
