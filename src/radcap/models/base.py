@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECORD = "base.json"
-# transformers would save with the tokenizer how it was loaded, HF_HUB_OFFLINE included.
-HOW_LOADED = ("is_local", "local_files_only")
+# transformers would save with the tokenizer how it was loaded, HF_HUB_OFFLINE included, and cannot save the last one.
+HOW_LOADED = ("is_local", "local_files_only", "image_processor")
 
 
 @dataclass
