@@ -96,8 +96,8 @@ def measured(
     """Median seconds of a step, and peak GiB."""
     import torch
 
-    from radcap.train.loss import caption_loss, predicting
-    from radcap.train.recompute import recompute_layers
+    from radcap.train.backend import recompute_layers
+    from radcap.train.loss import caption_loss, predicting_positions
 
     every, labels_alone, towers = LEVERS[levers]
     recompute_layers(model, every)
@@ -105,7 +105,7 @@ def measured(
         model.enable_input_require_grads()
     labels = inputs["labels"]
     given = {n: t for n, t in inputs.items() if n != "labels"}
-    given |= {"logits_to_keep": predicting(labels)} if labels_alone else {}
+    given |= {"logits_to_keep": predicting_positions(labels)} if labels_alone else {}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, fused=True)
     model.train()

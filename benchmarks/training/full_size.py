@@ -105,13 +105,13 @@ def _picture(config: Any, size: int) -> tuple[dict[str, torch.Tensor], list[int]
 
 def counted(adapter: Family, model: Any, config: Any, inputs: dict[str, torch.Tensor]) -> Counted:
     """What one example takes."""
-    from radcap.adapt.audit import plain_name
+    from radcap.adapt.parameters import base_name
 
     weights = dict.fromkeys(("vision", "connector", "embeddings", "language", "head"), 0)
     trained = dict(weights)
     for name, parameter in model.named_parameters():
         of = trained if parameter.requires_grad else weights
-        of[adapter.component(plain_name(name)) or "language"] += parameter.numel()
+        of[adapter.component(base_name(name)) or "language"] += parameter.numel()
     size = len(inputs["input_ids"])
     pixels = inputs["pixel_values"]
     vision, text = config.vision_config, config.get_text_config()

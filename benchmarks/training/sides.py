@@ -16,8 +16,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from radcap.models.inputs import collate
 from radcap.train import fit as fitting
 from radcap.train import trainer as trainer_module
-from radcap.train.order import Order
 from radcap.train.recipe import Recipe
+from radcap.train.sampler import LengthGroupedSampler
 from training.workload import Workload
 
 # Steps before the measured ones.
@@ -69,7 +69,7 @@ def radcap(work: Workload, recipe: Recipe, *, levers: frozenset[str]) -> Measure
         fitting.recompute_layers = lambda model, every: _recompute_as_transformers(model, every)
 
     if "order" not in levers:
-        trainer_module.Order = lambda lengths, **options: Order([1] * len(lengths), **options)
+        trainer_module.Order = lambda lengths, **options: LengthGroupedSampler([1] * len(lengths), **options)
 
     def run(watch: Watch) -> list[float]:
         trainer_class = fitting.CaptionTrainer
@@ -134,7 +134,9 @@ def _options(recipe: Recipe) -> dict[str, Any]:
 def _run(kind: Any, config: Any, work: Workload, recipe: Recipe, watch: Watch, **options: Any) -> list[float]:
     adapter, processor = work.loaded.family, work.loaded.processor
     # radcap's order, so that all sides see the same batches.
-    order = Order(work.examples.lengths, batch_size=recipe.batch_size * recipe.accumulation, seed=recipe.seed)
+    order = LengthGroupedSampler(
+        work.examples.lengths, batch_size=recipe.batch_size * recipe.accumulation, seed=recipe.seed
+    )
 
     def collator(rows: Sequence[dict[str, int]]) -> dict[str, Any]:
         examples = [work.examples[row["index"]] for row in rows]

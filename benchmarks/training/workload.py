@@ -45,7 +45,7 @@ def workload(key: str, *, strategy: str, tower: bool, rows: int, folder: Path, t
     """The same weights, adapters and examples at every call."""
     params = settings.load()
     model = params.models[key]
-    seeds.fix(1, "benchmark", key, threads=1)
+    seeds.set_seed(1, "benchmark", key, threads=1)
     adapter = family(model.family)
     size = model.miniature if tiny else model.miniature.model_copy(update=SIZES[key] | LANGUAGE)
     texts = [SENTENCE] * 50

@@ -110,7 +110,7 @@ CODE = [
     ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
     ("src/radcap/settings/training.py", set()),
-    ("src/radcap/tracking.py", set()),
+    ("src/radcap/runtime/tracking.py", set()),
     ("README.md", set()),
 ]
 

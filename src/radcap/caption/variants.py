@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from radcap import files, layout, records
+from radcap import files, layout
 from radcap.caption.prompts import own_labels, predicted_labels, prompt
 from radcap.caption.search import Rules
 from radcap.modality.results import read_predictions
 from radcap.models.base import RECORD
+from radcap.runtime import records
 from radcap.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a run was: the stable part goes into hashed results, the volatile part into runs/."""
+"""What a run ran with: versions and code go into hashed results; time, memory and host go into runs/."""
 
 import contextlib
 import hashlib
@@ -18,20 +18,20 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datase
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions; torch's local build suffix is left out, as the lock file leaves it out."""
+    """Installed versions. A local build suffix such as torch's +cpu is left out, as in the lock file."""
     return {name: version(name).split("+")[0] for name in packages}
 
 
 def commit() -> str | None:
-    """The commit of the workspace, with -dirty where tracked files differ; None outside git."""
+    """The commit of the workspace, with -dirty if tracked files differ from it; None outside a git repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
 
 
 def code(*names: str) -> str:
-    """SHA-256 of modules of radcap (files) and of packages (folders, whole), by their paths below it."""
-    root = Path(__file__).parent
+    """SHA-256 of the named modules (files) and packages (whole folders) of radcap, given by their paths below it."""
+    root = Path(__file__).parents[1]
     paths = [
         path for name in names for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))
     ]
@@ -41,8 +41,8 @@ def code(*names: str) -> str:
     return digest.hexdigest()
 
 
-def peaks() -> dict[str, int | None]:
-    """Peak memory of this process, and of its GPU where it uses one, in MiB."""
+def peak_memory() -> dict[str, int | None]:
+    """Peak memory of this process, and of its GPU if it uses one, in MiB."""
     peak, torch = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _cuda()
     return {
         "peak_memory_mib": round(peak / (1024 if sys.platform == "linux" else 1024**2)),
@@ -51,27 +51,27 @@ def peaks() -> dict[str, int | None]:
 
 
 def _cuda() -> Any:
-    """torch, where it was imported and sees a GPU."""
+    """torch, if it has been imported and sees a GPU."""
     torch: Any = sys.modules.get("torch")
     return torch if torch is not None and torch.cuda.is_available() else None
 
 
 def device() -> str:
-    """What computes: the GPU's name, or the kind of processor. Other kinds give other last digits."""
+    """The name of the GPU, or the kind of processor. On another kind the last digits of results differ."""
     torch = _cuda()
     return str(torch.cuda.get_device_name()) if torch else platform.machine()
 
 
 @contextlib.contextmanager
-def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
-    """Write runs/<stage>[@model].json when the block ends well: seconds, peak memory, host, commit, device.
+def run_record(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
+    """Write runs/<stage>[@model].json when the block succeeds: seconds, peak memory, host, commit, device.
 
-    The block may add to the record that it is given.
+    The block may add entries to the record that it is given.
     """
     start = time.perf_counter()
     record: dict[str, Any] = {}
     yield record
-    memory = peaks()
+    memory = peak_memory()
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mib": memory["peak_memory_mib"],
