@@ -24,7 +24,7 @@ from benchmarks.generating.half import equal_captions
 from benchmarks.generating.others import loop, pipeline
 from benchmarks.generating.ours import worker
 from radcap import layout, settings
-from radcap.adapt.saved import load_tuned
+from radcap.adapt.storage import load_fine_tuned
 from radcap.caption.generate import captions
 from radcap.caption.search import Rules
 from radcap.caption.variants import with_labels
@@ -60,7 +60,7 @@ def main() -> None:
 def measure(params: settings.Settings, key: str, options: argparse.Namespace) -> list[str]:
     """One row of the table."""
     rows = store.read(layout.split("train")).select(range(options.images))
-    loaded = load_tuned(layout.tuned(key), layout.base(key), dtype="float32")
+    loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype="float32")
     loaded.model.eval()
     rules = RULES
     prompts = with_labels(params, key, "plain", [None] * len(rows)).prompts

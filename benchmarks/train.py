@@ -1,14 +1,15 @@
-"""Samples a second and peak memory of a training step beside the Hugging Face Trainer with peft and TRL's SFTTrainer.
+"""Compare a training step with the Hugging Face Trainer plus peft, and with TRL's SFTTrainer: speed and peak memory.
 
-pip install -e .[benchmark]                           once; or, beside the environment,
+pip install -e .[benchmark]                           once, or outside the environment:
 pip install --no-deps --target /tmp/trl trl
-python benchmarks/train.py (from the root)            the tables, about 15 minutes on one thread
+python benchmarks/train.py (from the root)            the tables, in about 15 minutes on one thread
 python benchmarks/train.py --models qwen2_vl_2b --rounds 1
-python benchmarks/train.py --levers                   each of radcap's levers on and off
+python benchmarks/train.py --levers                   radcap with each of its levers on and off
 
-All sides train the same adapters on the same batches in the same order, in float32 on one thread, from the same
-weights; examples are encoded before. Each run is a process of its own; sides alternate, and medians over the rounds of
-the median step's CPU time are shown, which other processes of the machine hardly move. Losses stand beside the times.
+All trainers train the same adapters on the same batches in the same order, in float32 on one thread, from the same
+weights. Examples are encoded in advance. Each run is a separate process, and the trainers alternate. The tables show
+the median over the rounds of each run's median CPU time per step, which other processes on the machine hardly affect,
+and how far the losses differ.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Before the libraries are imported; nothing here comes from a hub.
+# Must be set before the libraries are imported. Nothing is downloaded.
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -33,8 +34,8 @@ os.environ |= {
 }
 
 MODELS = ("smolvlm_500m", "qwen2_vl_2b", "llava_1_5_7b")
-SIDES = ("trainer + peft", "trl", "radcap")
-# What trains: adapters on language model and connector (the tower stands still), or on the tower too.
+TRAINERS = ("trainer + peft", "trl", "radcap")
+# Adapters on the language model and the connector only (frozen tower), or on the tower, too.
 TOWERS = {"tower frozen": False, "tower adapted": True}
 LEVERS = ("labels", "towers", "order")
 
@@ -42,16 +43,18 @@ LEVERS = ("labels", "towers", "order")
 def main() -> None:
     options = arguments()
     if options.one:
-        one(json.loads(options.one), options)
+        measure_one(json.loads(options.one), options)
         return
     for recompute in (0, 1):
         print(f"\nactivation checkpointing: {('none', 'all')[recompute]}\n")
-        print("| model | trains | side | samples/s | of radcap | peak MiB | largest difference of losses |")
+        print(
+            "| model | adapters | trainer | samples/s | relative to radcap | peak MiB | largest difference of losses |"
+        )
         print("|---|---|---|---:|---:|---:|---:|")
         for key in options.models:
             for name, tower in TOWERS.items():
                 task = {"key": key, "tower": tower, "recompute": recompute}
-                print_rows(key, name, sides(task, options), options)
+                print_rows(key, name, measure_all(task, options), options)
 
 
 def arguments() -> argparse.Namespace:
@@ -59,44 +62,44 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=MODELS)
     add("--rounds", type=int, default=3)
-    add("--steps", type=int, default=6, help="optimizer steps of a run, two of them before the measured ones")
+    add("--steps", type=int, default=6, help="optimizer steps per run, including two warm-up steps")
     add("--batch-size", type=int, default=4)
-    add("--levers", action="store_true", help="radcap alone, with each lever off")
-    add("--trl", type=Path, default=Path("/tmp/trl"), help="folder that holds TRL (/tmp/trl)")
-    add("--tiny", action="store_true", help="the sample's sizes: does it run")
+    add("--levers", action="store_true", help="only radcap, with each lever off")
+    add("--trl", type=Path, default=Path("/tmp/trl"), help="folder with TRL (/tmp/trl)")
+    add("--tiny", action="store_true", help="the sizes of the sample, to see that it runs")
     add("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def sides(task: dict[str, Any], options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """{side: its runs}, alternating."""
+def measure_all(task: dict[str, Any], options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """{trainer: its runs}. The trainers alternate."""
     if options.levers:
-        named = {"radcap": LEVERS} | {f"without {lever}": [x for x in LEVERS if x != lever] for lever in LEVERS}
-        tasks = {name: task | {"side": "radcap", "levers": list(levers)} for name, levers in named.items()}
+        variants = {"radcap": LEVERS} | {f"without {lever}": [x for x in LEVERS if x != lever] for lever in LEVERS}
+        tasks = {name: task | {"trainer": "radcap", "levers": list(levers)} for name, levers in variants.items()}
     else:
-        tasks = {side: task | {"side": side, "levers": LEVERS} for side in SIDES}
+        tasks = {name: task | {"trainer": name, "levers": LEVERS} for name in TRAINERS}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in tasks}
     for _ in range(options.rounds):
-        for name, each in tasks.items():
-            runs[name].append(start(each, options))
+        for name, trainer_task in tasks.items():
+            runs[name].append(run_process(trainer_task, options))
     return runs
 
 
-def start(task: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def run_process(task: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", json.dumps(task), "--trl", str(options.trl)]
     command += ["--steps", str(options.steps), "--batch-size", str(options.batch_size)] + ["--tiny"] * options.tiny
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{task}: {done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        sys.exit(f"{task}: {process.stderr[-3000:]}")
+    measurement: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return measurement
 
 
-def one(task: dict[str, Any], options: argparse.Namespace) -> None:
-    """Measure one side in this process and print what was found as JSON."""
+def measure_one(task: dict[str, Any], options: argparse.Namespace) -> None:
+    """Measure one trainer in this process and print the measurement as JSON."""
     sys.path.append(str(options.trl))
     import torch
-    from training import sides
+    from training import trainers
     from training.workload import workload
 
     from radcap.train.recipe import Recipe
@@ -123,22 +126,24 @@ def one(task: dict[str, Any], options: argparse.Namespace) -> None:
             folder=Path(folder),
             tiny=options.tiny,
         )
-        if task["side"] == "radcap":
-            found = sides.radcap(work, recipe, levers=frozenset(task["levers"]))
+        if task["trainer"] == "radcap":
+            measurement = trainers.radcap(work, recipe, levers=frozenset(task["levers"]))
         else:
-            found = {"trainer + peft": sides.hugging_face, "trl": sides.trl}[task["side"]](work, recipe)
-    print(json.dumps(asdict(found)))
+            measure = {"trainer + peft": trainers.hugging_face, "trl": trainers.trl}[task["trainer"]]
+            measurement = measure(work, recipe)
+    print(json.dumps(asdict(measurement)))
 
 
-def print_rows(key: str, trains: str, runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> None:
-    seconds = {side: statistics.median(run["seconds"] for run in found) for side, found in runs.items()}
-    own = runs["radcap"][0]["losses"]
-    for side, found in runs.items():
-        rate = options.batch_size / seconds[side]
-        peak = statistics.median(run["peak"] for run in found)
-        apart = max(abs(a - b) for run in found for a, b in zip(run["losses"], own, strict=True))
-        ratio = seconds["radcap"] / seconds[side]
-        print(f"| {key} | {trains} | {side} | {rate:.2f} | {ratio:.2f} | {peak:.0f} | {apart:.1e} |", flush=True)
+def print_rows(key: str, adapters: str, runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> None:
+    seconds = {name: statistics.median(run["seconds"] for run in measured) for name, measured in runs.items()}
+    radcap_losses = runs["radcap"][0]["losses"]
+    for name, measured in runs.items():
+        rate = options.batch_size / seconds[name]
+        peak = statistics.median(run["peak"] for run in measured)
+        difference = max(abs(a - b) for run in measured for a, b in zip(run["losses"], radcap_losses, strict=True))
+        ratio = seconds["radcap"] / seconds[name]
+        row = f"{rate:.2f} | {ratio:.2f} | {peak:.0f} | {difference:.1e}"
+        print(f"| {key} | {adapters} | {name} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

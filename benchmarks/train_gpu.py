@@ -1,17 +1,17 @@
-"""Tokens a second, MFU and peak memory of a training step at full size, on one GPU, with each lever on and off.
+"""Tokens per second, MFU and peak memory of a full-size training step on one GPU, with each lever on and off.
 
 python benchmarks/train_gpu.py (from the root)                  LLaVA-1.5-7B, Qwen2-VL-2B, SmolVLM-500M
 python benchmarks/train_gpu.py --models llava_1_5_7b --batch-size 16
-python benchmarks/train_gpu.py --profile                        and where the time of a step goes, by kernel
-python benchmarks/train_gpu.py --tiny                           miniatures on the CPU: does it run
+python benchmarks/train_gpu.py --profile                        also the time of a step by kernel
+python benchmarks/train_gpu.py --tiny                           miniatures on the CPU, to see that it runs
 
-Random weights in bfloat16, targeted LoRA of rank 16 in float32, random pictures and captions of the right shapes:
-forward, the one loss, backward, clipping and fused AdamW. Tokens are all positions that the language model sees.
+Random weights in bfloat16, targeted LoRA of rank 16 in float32, random images and captions of realistic shapes:
+forward, loss, backward, clipping and fused AdamW. Tokens are all positions of the language model.
 
-MFU = floating-point operations that a step needs / (seconds * the device's peak). Needed are 2 per weight and position
-forward, 2 for the gradient of its input where adapters lie below, 2 per trained weight; attention 4 * layers * width *
-positions ** 2 forward and twice that backward; the head at the caption's positions alone. What is computed twice, or
-for nothing, does not count (training/full_size.py).
+MFU = floating-point operations that a step needs / (seconds * peak of the device). A step needs 2 per weight and
+position forward, 2 for the gradients of the inputs of parts with adapters in or before them, and 2 per trainable
+weight; for the attention 4 * layers * width * positions ** 2 forward and twice that backward; the head only at the
+positions of the caption. Operations that are repeated or useless do not count (training/full_size.py).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import statistics
 import time
 from typing import Any
 
-# Before the libraries are imported; nothing here comes from a hub.
+# Must be set before the libraries are imported. Nothing is downloaded.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 MODELS = ("llava_1_5_7b", "qwen2_vl_2b", "smolvlm_500m")
-# Dense bfloat16 operations a second, by the makers' data sheets.
+# Dense bfloat16 operations per second, from the vendors' data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-# name -> (every so-many-th layer recomputes, logits on labels alone, frozen parts left alone)
+# name -> (every n-th layer recomputes, logits only at labels, no gradients for the inputs of frozen parts)
 LEVERS: dict[str, tuple[int, bool, bool]] = {
-    "all, nothing recomputed": (0, True, True),
+    "no layer recomputed": (0, True, True),
     "every 2nd layer recomputed": (2, True, True),
     "every layer recomputed": (1, True, True),
-    "every layer, inputs' gradients everywhere": (1, True, False),
-    "logits everywhere": (0, False, True),
-    "logits everywhere, every layer recomputed": (1, False, True),
+    "every layer, input gradients in frozen parts": (1, True, False),
+    "logits at all positions": (0, False, True),
+    "logits at all positions, every layer recomputed": (1, False, True),
 }
 
 
@@ -45,11 +45,11 @@ def main() -> None:
 
     cuda = torch.cuda.is_available() and not options.tiny
     if not cuda and not options.tiny:
-        raise SystemExit("no CUDA GPU is here; --tiny shows that it runs")
+        raise SystemExit("there is no CUDA GPU; use --tiny to see that it runs")
     name = torch.cuda.get_device_name() if cuda else "CPU"
     peak = options.peak * 1e12 or next((p for n, p in PEAKS.items() if n in name), 0.0)
-    told = f"peak {peak / 1e12:.0f} TFLOP/s" if peak else "peak unknown (--peak): no MFU"
-    print(f"torch {torch.__version__}, {name}, {told}, batches of {options.batch_size}\n")
+    peak_text = f"peak {peak / 1e12:.0f} TFLOP/s" if peak else "peak unknown (see --peak), no MFU"
+    print(f"torch {torch.__version__}, {name}, {peak_text}, batches of {options.batch_size}\n")
     print("| model | levers | tokens/s | samples/s | MFU | peak GiB |")
     print("|---|---|---:|---:|---:|---:|")
     for key in options.models:
@@ -62,8 +62,8 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=MODELS)
     add("--batch-size", type=int, default=8)
-    add("--caption", type=int, default=60, help="tokens of a caption (60)")
-    add("--steps", type=int, default=10, help="measured steps, after three others")
+    add("--caption", type=int, default=60, help="tokens per caption (60)")
+    add("--steps", type=int, default=10, help="measured steps, after three warm-up steps")
     add("--peak", type=float, default=0.0, help="the device's dense bfloat16 TFLOP/s")
     add("--profile", action="store_true")
     add("--tiny", action="store_true")
@@ -72,13 +72,13 @@ def arguments() -> argparse.Namespace:
 
 def row(key: str, levers: str, options: argparse.Namespace, *, peak: float, device: str) -> str:
     import torch
-    from training.full_size import batch_of, counted, model_of
+    from training.full_size import build_model, example_cost, random_batch
 
     try:
-        adapter, model, config = model_of(key, tiny=options.tiny, device=device)
-        inputs = batch_of(config, size=options.batch_size, caption=options.caption, device=device)
-        flops = options.batch_size * counted(adapter, model, config, inputs).flops()
-        seconds, memory = measured(model, inputs, levers, options, device)
+        family, model, config = build_model(key, tiny=options.tiny, device=device)
+        inputs = random_batch(config, size=options.batch_size, caption=options.caption, device=device)
+        flops = options.batch_size * example_cost(family, model, config, inputs).flops()
+        seconds, memory = measure(model, inputs, levers, options, device)
     except torch.OutOfMemoryError:
         return f"| {key} | {levers} | out of memory | | | |"
     finally:
@@ -90,22 +90,22 @@ def row(key: str, levers: str, options: argparse.Namespace, *, peak: float, devi
     return f"| {key} | {levers} | {tokens:,.0f} | {options.batch_size / seconds:.2f} | {mfu} | {memory:.1f} |"
 
 
-def measured(
+def measure(
     model: Any, inputs: dict[str, Any], levers: str, options: argparse.Namespace, device: str
 ) -> tuple[float, float]:
-    """Median seconds of a step, and peak GiB."""
+    """Median seconds per step, and peak GiB."""
     import torch
 
-    from radcap.train.loss import caption_loss, predicting
-    from radcap.train.recompute import recompute_layers
+    from radcap.train.backend import enable_activation_checkpointing
+    from radcap.train.loss import caption_loss, predicting_positions
 
-    every, labels_alone, towers = LEVERS[levers]
-    recompute_layers(model, every)
-    if not towers:
+    every_n_layers, only_labels, frozen_parts_skipped = LEVERS[levers]
+    enable_activation_checkpointing(model, every_n_layers)
+    if not frozen_parts_skipped:
         model.enable_input_require_grads()
     labels = inputs["labels"]
-    given = {n: t for n, t in inputs.items() if n != "labels"}
-    given |= {"logits_to_keep": predicting(labels)} if labels_alone else {}
+    model_inputs = {n: t for n, t in inputs.items() if n != "labels"}
+    model_inputs |= {"logits_to_keep": predicting_positions(labels)} if only_labels else {}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, fused=True)
     model.train()
@@ -113,7 +113,7 @@ def measured(
         torch.cuda.reset_peak_memory_stats()
 
     def step() -> None:
-        caption_loss(model(**given), labels).backward()
+        caption_loss(model(**model_inputs), labels).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -132,12 +132,12 @@ def measured(
 
 
 def show_profile(step: Any, device: str) -> None:
-    """The kernels that take most of a step."""
+    """Print the kernels that take most of the time of a step."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device == "cuda")]) as found:
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device == "cuda")]) as result:
         step()
-    print(found.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=15))
+    print(result.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=15))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """aggregate: every model's scores -> metrics/, plots/, reports/ with tables, statistics, plan and page."""
 
-from radcap import files, layout, records, settings, tracking
+from radcap import files, layout, settings
 from radcap.data import articles, store
 from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
 from radcap.report import tables, write
 from radcap.report.page.collect import page
 from radcap.report.study import inputs
+from radcap.runtime import records, tracking
 
 
 def main() -> None:
     params = settings.load()
-    with records.volatile("aggregate"):
+    with records.run_record("aggregate"):
         plan = make.make(params, study=compare.read())
         files.write_json(layout.REPORTS / "plan.json", plan)
         files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
@@ -21,7 +22,7 @@ def main() -> None:
         test = store.read(layout.split("test"))
         write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
         page(params, layout.REPORTS / "index.html")
-    tracking.publish(params, overall, [layout.REPORTS, layout.PLOTS])
+    tracking.log_report(params, overall, [layout.REPORTS, layout.PLOTS])
     print(f"see {layout.REPORTS / 'summary.md'}, or {layout.REPORTS / 'index.html'} in a browser")
 
 

@@ -1,19 +1,20 @@
-"""base@M: a pretrained miniature of M, or the record of its published weights -> models/base/M."""
+"""base@M: a pretrained miniature of M, or a record of its published weights -> models/base/M."""
 
 import sys
 
-from radcap import files, layout, records, seeds, settings
+from radcap import files, layout, seeds, settings
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
+from radcap.runtime import records
 from radcap.train.pretrain import pretrain
 
 
 def main(key: str) -> None:
     params = settings.load()
     model, profile = params.model(key), params.active
-    seed = seeds.fix(params.seed, "base", key, threads=profile.threads)
-    with records.volatile("base", key), files.whole_folder(layout.base(key)) as out:
+    seed = seeds.set_seed(params.seed, "base", key, threads=profile.threads)
+    with records.run_record("base", key), files.whole_folder(layout.base(key)) as out:
         if profile.weights == "published":
             base.record_published(
                 out,
@@ -24,8 +25,8 @@ def main(key: str) -> None:
             )
         else:
             general = store.read(layout.split("general"))
-            made, log = pretrain(model, profile.pretrain, general, seed=seed, label=f"base {key}")
-            base.save_miniature(made, out, family_name=model.family)
+            miniature, log = pretrain(model, profile.pretrain, general, seed=seed, label=f"base {key}")
+            base.save_miniature(miniature, out, family_name=model.family)
             files.write_text(out / "log.csv", log)
 
 

@@ -3,8 +3,8 @@
 import sys
 from functools import lru_cache, partial
 
-from radcap import files, layout, processes, records, seeds, settings
-from radcap.adapt.saved import load_tuned
+from radcap import files, layout, seeds, settings
+from radcap.adapt.storage import load_fine_tuned
 from radcap.caption.generate import Share, captions
 from radcap.caption.lines import Caption, counts, write
 from radcap.caption.parts import Parts
@@ -13,6 +13,7 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.base import Loaded
+from radcap.runtime import processes, records
 
 
 def main(key: str) -> None:
@@ -22,7 +23,7 @@ def main(key: str) -> None:
     test = store.read(layout.split("test"))
     wanted, limits = variants(params, key, test), rules(params, key)
     parts = Parts(layout.generating(key) / fingerprint(params, key, test, wanted))
-    share = Share(processes.rank(), processes.count())
+    share = Share(processes.rank(), processes.world_size())
     opened = lru_cache(1)(partial(load, params, key))
     options = {"rules": limits, "batch_size": profile.generate.batch_size, "parts": parts, "share": share}
     options |= {"workers": profile.loader.workers}
@@ -34,7 +35,7 @@ def main(key: str) -> None:
         for one in wanted:
             decode(one)
         return
-    with records.volatile("generate", key):
+    with records.run_record("generate", key):
         parts.prune()
         processes.launch(__file__, key, processes=profile.generate.processes)
         made = {one.name: decode(one) for one in wanted}
@@ -53,10 +54,10 @@ def told(one: Variant) -> dict[str, int]:
 
 
 def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:
-    seeds.fix(params.seed, "generate", key, threads=params.active.threads)
+    seeds.set_seed(params.seed, "generate", key, threads=params.active.threads)
     dtype = params.active.dtype
     if is_tuned:
-        loaded = load_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
+        loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
     else:
         loaded = base.load(layout.base(key), dtype=dtype)
     loaded.model.to(processes.device())

@@ -1,6 +1,6 @@
 """modality: splits -> models/modality with its metrics, modality/{valid,test}.parquet, plots/modality.csv."""
 
-from radcap import files, layout, records, seeds, settings
+from radcap import files, layout, seeds, settings
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.modality import classifier
@@ -10,19 +10,20 @@ from radcap.modality.fit import Recipe, fit
 from radcap.modality.pixels import Pixels
 from radcap.modality.predict import probabilities
 from radcap.modality.results import Predictions
+from radcap.runtime import records
 from radcap.train.log import as_csv
 
 
 def main() -> None:
     params = settings.load()
     rules, profile = params.modality, params.active
-    seed = seeds.fix(params.seed, "modality", threads=profile.threads)
+    seed = seeds.set_seed(params.seed, "modality", threads=profile.threads)
     loader, batch_size = profile.loader, profile.modality.batch_size
     splits = {name: store.read(layout.split(name)) for name in layout.SPLITS}
     labels = {name: Labels.of(rows["cuis"], rules) for name, rows in splits.items()}
     missing = labels["train"].missing()
 
-    with records.volatile("modality"), files.whole_folder(layout.MODALITY) as out:
+    with records.run_record("modality"), files.whole_folder(layout.MODALITY) as out:
         if missing:
             print(f"modality: {missing}; nothing is trained, and nothing predicted")
             classifier.record_missing(out, missing)

@@ -1,13 +1,14 @@
 """prepare: a source of captioned images -> data/*.arrow, data/report.json, data/quarantine.csv."""
 
-from radcap import records, settings
+from radcap import settings
 from radcap.data.prepare import prepare
 from radcap.errors import one_line_errors
+from radcap.runtime import records
 
 
 def main() -> None:
     params = settings.load()
-    with records.volatile("prepare"):
+    with records.run_record("prepare"):
         report = prepare(params.active.data, seed=params.seed)
     for split, figures in report["splits"].items():
         refused = sum(figures["quarantined"].values())

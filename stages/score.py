@@ -6,20 +6,21 @@ What trained and how goes along, so that reports need scores/M alone.
 import shutil
 import sys
 
-from radcap import files, layout, records, seeds, settings, tracking
+from radcap import files, layout, seeds, settings
 from radcap.caption.lines import read
 from radcap.data import store
 from radcap.errors import UserError, one_line_errors
 from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.results import write_per_caption
+from radcap.runtime import records, tracking
 from radcap.train.log import read_log
 
 
 def main(key: str) -> None:
     params = settings.load()
     params.model(key)
-    seeds.fix(params.seed, "score", key, threads=params.active.threads)
+    seeds.set_seed(params.seed, "score", key, threads=params.active.threads)
     test = store.read(layout.split("test"))
     ids, references = list(test["id"]), list(test["raw_caption"])
 
@@ -33,7 +34,7 @@ def main(key: str) -> None:
 
     evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=params.active.concept_processes)
     results, details = {}, {}
-    with records.volatile("score", key), files.whole_folder(layout.scores(key)) as out:
+    with records.run_record("score", key), files.whole_folder(layout.scores(key)) as out:
         for variant, candidates in variants.items():
             measured = evaluator.measure(candidates, references, test["image"])
             write_per_caption(out / f"{variant}.parquet", measured.columns(ids))
@@ -44,7 +45,7 @@ def main(key: str) -> None:
             shutil.copyfile(layout.tuned(key) / name, out / name)
         identity = {
             "protocol": params.score.protocol,
-            "settings": tracking.defining(params, key),
+            "settings": tracking.defining_settings(params, key),
             **evaluator.identity(),
         }
         files.write_json(out / "identity.json", identity)
@@ -55,8 +56,8 @@ def main(key: str) -> None:
         with tracking.run(params, key, prompt=prompt) as tracked:
             if tracked.is_new:
                 for row in read_log(layout.tuned(key) / "log.csv"):
-                    tracked.curve(row)
-            tracked.scores(tuned | results if prompt == "plain" else results[prompt])
+                    tracked.log_training_row(row)
+            tracked.log_scores(tuned | results if prompt == "plain" else results[prompt])
 
 
 if __name__ == "__main__":

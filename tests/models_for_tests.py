@@ -18,7 +18,7 @@ LORA_KEYS = tuple(key for key in KEYS if PARAMS.models[key].tuning == "lora")
 
 def fresh(key: str) -> Loaded:
     """A newly initialised miniature, the same at every call."""
-    seeds.fix(1, "test", key, threads=1)
+    seeds.set_seed(1, "test", key, threads=1)
     model = PARAMS.models[key]
     adapter = family(model.family)
     untrained, processor = adapter.miniature(model.miniature, TEXTS)

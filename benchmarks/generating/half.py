@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radcap import layout, settings
-from radcap.adapt.saved import load_tuned
+from radcap.adapt.storage import load_fine_tuned
 from radcap.caption.generate import captions
 from radcap.caption.search import Rules
 from radcap.caption.variants import with_labels
@@ -18,7 +18,7 @@ def equal_captions(params: settings.Settings, key: str, *, images: int, rules: R
     prompts = with_labels(params, key, "plain", [None] * images).prompts
     found: dict[str, list[str]] = {}
     for dtype in ("float32", "bfloat16"):
-        loaded = load_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
+        loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
         for size in BATCHES:
             made = captions(lambda it=loaded: it, rows, prompts, variant="plain", rules=rules, batch_size=size)
             found[f"{dtype} {size}"] = [one.raw for one in made]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from radcap import layout, settings
-from radcap.adapt.saved import load_tuned
+from radcap.adapt.storage import load_fine_tuned
 from radcap.caption.generate import Share, captions
 from radcap.caption.search import Rules
 from radcap.caption.variants import with_labels
@@ -17,7 +17,7 @@ def worker(pipe: Any, rank: int, key: str, images: int, rules: Rules, batch_size
     torch.set_num_threads(1)
     rows = store.read(layout.split("train")).select(range(images))
     prompts = with_labels(settings.load(), key, "plain", [None] * images).prompts
-    loaded = load_tuned(layout.tuned(key), layout.base(key), dtype="float32")
+    loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype="float32")
     places = {id_: index for index, id_ in enumerate(rows["id"])}
     options = {"variant": "plain", "rules": rules, "batch_size": batch_size, "share": Share(rank, processes)}
     pipe.send("ready")

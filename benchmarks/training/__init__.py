@@ -1,1 +1,1 @@
-"""Training measured on several sides (benchmarks/train.py)."""
+"""Parts of the training benchmarks (train.py, train_gpu.py)."""

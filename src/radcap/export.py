@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from radcap import files
-from radcap.adapt.saved import load_tuned
+from radcap.adapt.storage import load_fine_tuned
 from radcap.errors import UserError
 from radcap.models.base import RECORD
 from radcap.models.hub import download
@@ -29,7 +29,7 @@ def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> N
     if not merged or not (tuned / "adapter_config.json").exists():
         shutil.copytree(tuned, out)
         return
-    loaded = load_tuned(tuned, base, dtype=dtype)
+    loaded = load_fine_tuned(tuned, base, dtype=dtype)
     with files.whole_folder(out) as beside:
         loaded.model.save_pretrained(beside)
         # Fine-tuning leaves tokenizer and image processor as they are, but for image settings of ours.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from radcap.adapt.strategies import targets
+from radcap.adapt.strategies import resolve_targets
 from radcap.errors import UserError
 from radcap.models.family import Module
 from radcap.settings import PublishedRow
@@ -18,7 +18,7 @@ def selectors(component: str, *kinds: str) -> set[str]:
 
 
 LINEAR = {"connector.linear"}
-# What each strategy reaches, per architecture; hybrid adapts what targeted does.
+# What each strategy adapts, per architecture. hybrid adapts the same modules as targeted.
 GATED_LANGUAGE = {
     "targeted": selectors("language", *QKV, *GATED),
     "extended": selectors("language", *QKV, *GATED, "output"),
@@ -30,7 +30,7 @@ FUSED_GATED_VISION = {
     "extended": {"vision.qkv", "vision.output", *selectors("vision", *GATED)},
 }
 PHI = {"targeted": selectors("language", *QKV), "extended": selectors("language", *QKV, "output", *PLAIN)}
-# IDEFICS' connector is a perceiver and gated cross-attention layers.
+# IDEFICS' connector consists of a perceiver and gated cross-attention layers.
 CROSS = selectors("connector", *QKV, "output", *GATED, *PLAIN)
 
 
@@ -78,12 +78,12 @@ def test_truth_table(key: str, strategy: str, expected: set[str], vision_tower: 
     assert row is not None
     if strategy != "published" and not vision_tower:
         expected = {selector for selector in expected if not selector.startswith("vision.")}
-    chosen = targets(strategy, inventory, published=row, vision_tower=vision_tower)
+    targets = resolve_targets(strategy, inventory, published=row, vision_tower=vision_tower)
     by_name = {module.name: module for module in inventory}
-    assert {by_name[name].selector for name in chosen.lora} == expected
-    # Every module of a named kind, in every layer, and none besides.
-    assert set(chosen.lora) == {module.name for module in inventory if module.selector in expected}
-    full = {by_name[name].component for name in chosen.full}
+    assert {by_name[name].selector for name in targets.lora} == expected
+    # Every module of a named kind in every layer, and no other.
+    assert set(targets.lora) == {module.name for module in inventory if module.selector in expected}
+    full = {by_name[name].component for name in targets.full}
     assert full == ({"head", "embeddings"} if strategy == "hybrid" else set())
 
 
@@ -93,10 +93,10 @@ def test_every_module_has_a_component_and_a_kind(key: str) -> None:
     assert [module for module in inventory if "other" in (module.component, module.kind)] == []
 
 
-def test_a_selector_that_matches_nothing_is_an_error() -> None:
+def test_a_selector_without_any_match_is_an_error() -> None:
     inventory = (Module("a.q_proj", "language", "query", 2, 2, 4), Module("head", "head", "linear", 2, 2, 4))
     row = PublishedRow(r=1, alpha=1, targets=("language.query", "vision.query"))
     with pytest.raises(UserError, match=r"'published' matches no module of this model for vision.query"):
-        targets("published", inventory, published=row, vision_tower=True)
+        resolve_targets("published", inventory, published=row, vision_tower=True)
     with pytest.raises(UserError, match="'targeted' matches no module of this model for connector, vision"):
-        targets("targeted", inventory, published=row, vision_tower=True)
+        resolve_targets("targeted", inventory, published=row, vision_tower=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from radcap import cli, files, layout
 from radcap.adapt.lora import add_lora
-from radcap.adapt.saved import load_tuned, save_tuned
+from radcap.adapt.storage import load_fine_tuned, save_fine_tuned
 from radcap.any_image.captions import RESEARCH_ONLY
 from radcap.caption.generate import captions
 from radcap.caption.variants import rules
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, parameter in trainee.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(std=0.5)
-        save_tuned(loaded, trainee, layout.tuned(KEY), base_folder=layout.base(KEY))
+        save_fine_tuned(loaded, trainee, layout.tuned(KEY), base_folder=layout.base(KEY))
         files.write_json(layout.tuned(KEY) / "audit.json", {"variant": "published", "caption_tokens_p99": 24})
         classifier.miniature(PARAMS.modality.miniature).save(layout.MODALITY)
         files.write_json(layout.MODALITY / base.RECORD, {})
@@ -77,7 +77,7 @@ def expected(project: Path) -> dict[str, str]:
         blank = {"caption": "", "raw_caption": "", "cuis": (), "width": 1, "height": 1, "sha256": ""}
         made = [store.Row(id=name, image=(project / "scans" / name).read_bytes(), **blank) for name in NAMES]
         store.write(split, made)
-        tuned = load_tuned(layout.tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
+        tuned = load_fine_tuned(layout.tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
         prompts = [fill(PARAMS.models[KEY].template, PARAMS.prompt.instruction)] * len(NAMES)
         options = {"variant": "plain", "rules": rules(PARAMS, KEY), "batch_size": 2}
         return {one.id: one.caption for one in captions(lambda: tuned, store.read(split), prompts, **options)}

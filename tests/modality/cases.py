@@ -63,7 +63,7 @@ def write_split(path: Path, number: int, *, cuis: tuple[tuple[str, ...], ...] = 
 
 def train(rows: Any, *, rules: Modality = RULES, workers: int = 0, cache: bool = True, **run: object):
     """A classifier trained on the rows, which are its validation rows too, and its log."""
-    seed = seeds.fix(1, "test", threads=1)
+    seed = seeds.set_seed(1, "test", threads=1)
     made: Classifier = classifier.miniature(rules.miniature)
     labels = Labels.of(rows["cuis"], rules)
     pixels = Pixels(made.processor, rows["image"], labels.cases, cache=cache)

@@ -133,8 +133,9 @@ CODE = [
     ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
     ("src/radcap/data/phantoms/lexicon.csv", {"prepare", "scorers", "aggregate"}),
     ("src/radcap/settings/training.py", set()),
-    ("src/radcap/tracking.py", set()),
-    ("src/radcap/progress.py", set()),
+    ("src/radcap/runtime/tracking.py", set()),
+    ("src/radcap/runtime/progress.py", set()),
+    ("src/radcap/runtime/checkpoints.py", set()),
     ("stages/finetune.py", each("finetune")),
     ("README.md", set()),
 ]

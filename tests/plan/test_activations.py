@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from radcap.adapt.strategies import Targets, targets
+from radcap.adapt.strategies import Targets, resolve_targets
 from radcap.models.family import Module, family
 from radcap.plan import memory, sizes
 from radcap.plan.activations import Adapters, activation_bytes, adapter_bytes, base_bytes, checkpointed_bytes
@@ -120,7 +120,7 @@ def test_the_formula_is_what_autograd_keeps(key: str, strategy: str, dora: bool)
     model = adapter.build(adapter.config(shrunk(key, changes))).to(torch.bfloat16)
     inventory = adapter.inventory(model)
     assert block.published is not None
-    chosen = targets(strategy, inventory, published=block.published, vision_tower=True)
+    chosen = resolve_targets(strategy, inventory, published=block.published, vision_tower=True)
     config = LoraConfig(r=8, lora_dropout=0.0, use_dora=dora, target_modules=list(chosen.lora))
     kept = activation_bytes(
         inventory, chosen, Adapters(8, 0.0, dora), config=model.config, positions=where, batch=BATCH, element=2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from radcap.adapt.lora import add_lora
-from radcap.adapt.saved import save_tuned
+from radcap.adapt.storage import save_fine_tuned
 from radcap.models import base
 from radcap.models.family import Module, family
 from radcap.plan import memory, sizes
@@ -54,7 +54,7 @@ def test_an_adapter_is_as_large_as_told(tmp_path: Path, key: str, strategy: str)
     lora = Lora(**PARAMS.lora.model_dump() | {"strategy": strategy, "r": 64, "dropout": 0.0})
     model, chosen = add_lora(loaded, lora, row)
     base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
-    save_tuned(loaded, model, tmp_path, base_folder=tmp_path / "base")
+    save_fine_tuned(loaded, model, tmp_path, base_folder=tmp_path / "base")
     real = (tmp_path / "adapter_model.safetensors").stat().st_size
     assert memory.disk_bytes(counted, chosen, r=64, dora=False) == pytest.approx(real, rel=0.01)
 

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from radcap.adapt.lora import add_lora
-from radcap.adapt.strategies import Targets, targets
+from radcap.adapt.strategies import Targets, resolve_targets
 from radcap.errors import UserError
 from radcap.models.family import Module
 from radcap.plan import sizes
@@ -57,7 +57,7 @@ def test_totals(key: str) -> None:
 def test_the_published_rows_count(key: str) -> None:
     row = PARAMS.models[key].published
     assert row is not None
-    chosen = targets("published", full(key).inventory, published=row, vision_tower=True)
+    chosen = resolve_targets("published", full(key).inventory, published=row, vision_tower=True)
     assert sizes.trained_parameters(full(key).inventory, chosen, r=row.r) == PUBLISHED[key]
 
 

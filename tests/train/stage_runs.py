@@ -1,4 +1,4 @@
-"""The real stage script in a small workspace, started as often as a test likes: one process imports, its forks run."""
+"""Runs the real stage script in a small workspace, any number of times: one process imports, and its forks run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.models_for_tests import PARAMS, fresh
 KEYS = ("smolvlm_500m", "vision_gpt2")
 SENTENCE = "CT of the chest with a nodule in the left lung and a tumor on the right side of the brain"
 RESULTS = ("log.csv", "audit.json", "adapter_model.safetensors", "model.safetensors", "adapter_config.json")
-# Reads lines (output file, stage script, model's key), runs each in a fork of its own, and answers with its id.
+# Reads lines (folder, output file, stage script, model key), runs each in its own fork, and answers with the process id.
 STARTER = """
 import os, runpy, sys
 import peft, transformers, mlflow.tracking, radcap.train.fit, radcap.models.families.smolvlm
@@ -44,7 +44,7 @@ for line in sys.stdin:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
     print(child, flush=True)
-    # The next line may ask for its end.
+    # The next lines may ask whether it has ended.
     answer = sys.stdin.readline().split()
     while answer and answer[0] == "poll":
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -56,7 +56,7 @@ for line in sys.stdin:
 
 
 class Starter:
-    """One run of a stage at a time; `kill` ends it as kill -9 does."""
+    """Runs one stage at a time. `kill` ends it like kill -9."""
 
     def __init__(self) -> None:
         names = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
@@ -81,7 +81,7 @@ class Starter:
         return int(self._say(f"{folder} {output} {ROOT / 'stages/finetune.py'} {key}"))
 
     def poll(self) -> int | None:
-        """The exit code of the run, negative for a signal; None while it runs."""
+        """The exit code of the run, negative for a signal, or None while it runs."""
         answer = self._say("poll")
         return None if answer == "running" else int(answer)
 
@@ -102,11 +102,11 @@ class Starter:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder in which the stage finds all that it reads: two bases, 24 and 6 rows."""
+    """A folder with everything that the stage reads: two base models, and two splits."""
 
     folder: Path
 
-    def states(self, key: str) -> list[Path]:
+    def checkpoints(self, key: str) -> list[Path]:
         return sorted(self.folder.glob(f"checkpoints/finetune/{key}/*/step-*"))
 
     def results(self, key: str) -> dict[str, bytes]:
@@ -122,32 +122,32 @@ class Workspace:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def twin(self, folder: Path) -> Workspace:
+    def copy_to(self, folder: Path) -> Workspace:
         shutil.copytree(self.folder, folder)
         return Workspace(folder)
 
 
 def workspace(folder: Path, *, rows: int = 24, dropout: float = 0.1) -> Workspace:
-    """Two epochs of batches of four, a state after each, dropout in the adapters."""
+    """24 training and 6 validation rows; two epochs in batches of four, with a checkpoint after each batch."""
     for name, count in (("train", rows), ("valid", 6)):
         texts = [" ".join(SENTENCE.split()[: 1 + i % 12]) for i in range(count)]
-        made = [
+        examples = [
             store.Row(id=f"{name}{i}", image=png(i), caption=t, raw_caption=t, cuis=(), width=40, height=32, sha256="")
             for i, t in enumerate(texts)
         ]
         (folder / "data").mkdir(parents=True, exist_ok=True)
-        store.write(folder / "data" / f"{name}.arrow", made)
+        store.write(folder / "data" / f"{name}.arrow", examples)
     for key in KEYS:
         (folder / "models/base").mkdir(parents=True, exist_ok=True)
         base.save_miniature(fresh(key), folder / "models/base" / key, family_name=PARAMS.models[key].family)
     copy_settings(folder)
-    made = Workspace(folder)
-    made.change(
+    workspace = Workspace(folder)
+    workspace.change(
         "    lora:\n      epochs: 3.0\n      batch_size: 16", "    lora:\n      epochs: 2.0\n      batch_size: 4"
     )
-    made.change(
+    workspace.change(
         "    full:\n      epochs: 2.5\n      batch_size: 16", "    full:\n      epochs: 2.0\n      batch_size: 4"
     )
-    made.change("every_steps: 0", "every_steps: 1")
-    made.change("  dropout: profile", f"  dropout: {dropout}")
-    return made
+    workspace.change("every_steps: 0", "every_steps: 1")
+    workspace.change("  dropout: profile", f"  dropout: {dropout}")
+    return workspace

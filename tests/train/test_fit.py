@@ -1,4 +1,4 @@
-"""Training a miniature through the Trainer: repeatable, independent of micro-batches, and it learns the end."""
+"""Training a miniature: it is repeatable, and it learns the captions and where they end."""
 
 import io
 import re
@@ -15,7 +15,7 @@ from radcap.models.inputs import fill
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
 from radcap.train.log import as_csv, read_log
-from radcap.train.recipe import Recipe, steps
+from radcap.train.recipe import Recipe, optimizer_steps
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, fresh
 
@@ -35,17 +35,17 @@ RECIPE = Recipe(
 @pytest.fixture
 def rows(tmp_path: Path):
     texts = ["CT of the chest.", "MRI of the brain with a tumor on the right.", "CT.", "a nodule in the left lung"]
-    made = [
+    examples = [
         store.Row(id=f"r{i}", image=png(i), caption=t, raw_caption=t, cuis=(), width=40, height=32, sha256="")
         for i, t in enumerate(texts)
     ]
-    store.write(tmp_path / "rows.arrow", made)
+    store.write(tmp_path / "rows.arrow", examples)
     return store.read(tmp_path / "rows.arrow")
 
 
 def trained(key: str, rows, *, validate: bool = True, **changes) -> tuple[list[dict[str, float]], object]:
     loaded = fresh(key)
-    # Dropout would draw other masks for other micro-batches.
+    # With dropout, the masks would depend on the micro-batches.
     for module in loaded.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -55,13 +55,9 @@ def trained(key: str, rows, *, validate: bool = True, **changes) -> tuple[list[d
     return fit(loaded.model, examples, examples if validate else None, recipe, label=key).log, loaded
 
 
-def test_steps_count_whole_passes() -> None:
-    assert [steps(10, epochs=e, batch_size=4, accumulation=a) for e, a in ((1, 1), (2, 1), (1, 2), (0.01, 1))] == [
-        3,
-        6,
-        2,
-        1,
-    ]
+def test_optimizer_steps_count_full_passes() -> None:
+    cases = ((1, 1), (2, 1), (1, 2), (0.01, 1))
+    assert [optimizer_steps(10, epochs=e, batch_size=4, accumulation=a) for e, a in cases] == [3, 6, 2, 1]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -78,13 +74,13 @@ def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
     _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.005)
     prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
     rules = Rules(beams=1, max_new_tokens=60)
-    made = captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, rules=rules)
-    assert [caption.id for caption in made] == list(rows["id"])
-    assert {caption.finish for caption in made} == {"end"}
-    assert [caption.caption for caption in made] == list(rows["caption"])
+    generated = captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, rules=rules)
+    assert [caption.id for caption in generated] == list(rows["id"])
+    assert {caption.finish for caption in generated} == {"end"}
+    assert [caption.caption for caption in generated] == list(rows["caption"])
 
 
-def test_a_loss_that_is_no_number_stops_the_run_in_one_line(rows) -> None:
+def test_a_non_finite_loss_stops_the_run_with_one_line(rows) -> None:
     with pytest.raises(UserError) as caught:
         trained(
             "smolvlm_500m",
@@ -96,12 +92,12 @@ def test_a_loss_that_is_no_number_stops_the_run_in_one_line(rows) -> None:
             batch_size=2,
             accumulation=2,
         )
-    told = r"smolvlm_500m: the loss is nan at step 2 \(learning rate 1e\+30, images (r\d), (r\d)\); lower .*"
-    assert re.fullmatch(told, str(caught.value))
+    message = r"smolvlm_500m: the loss is nan at step 2 \(learning rate 1e\+30, images (r\d), (r\d)\); lower .*"
+    assert re.fullmatch(message, str(caught.value))
 
 
-def test_a_validation_loss_that_is_no_number_stops_the_run(rows, monkeypatch) -> None:
-    monkeypatch.setattr("radcap.train.trainer.sums", lambda *_: torch.tensor([[float("inf"), 1.0]]))
+def test_a_non_finite_validation_loss_stops_the_run(rows, monkeypatch) -> None:
+    monkeypatch.setattr("radcap.train.trainer.loss_sums", lambda *_: torch.tensor([[float("inf"), 1.0]]))
     with pytest.raises(UserError, match=r"^smolvlm_500m: the validation loss is inf at step 1$"):
         trained("smolvlm_500m", rows, steps=2)
 

@@ -1,4 +1,4 @@
-"""The one loss: token-weighted over the optimizer batch, whatever the split into micro-batches."""
+"""The loss is weighted by tokens over the optimizer batch, however it is split into micro-batches."""
 
 from types import SimpleNamespace
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radcap.models.inputs import IGNORED, collate, encode, fill
-from radcap.train.fit import batch
-from radcap.train.loss import caption_loss, predicting
+from radcap.train.examples import collate_examples
+from radcap.train.loss import caption_loss, predicting_positions
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, fresh
 
@@ -27,7 +27,7 @@ def loss(logits: torch.Tensor, labels: torch.Tensor, count: int | None = None) -
     return caption_loss(SimpleNamespace(logits=logits), labels, num_items_in_batch=count)
 
 
-def test_it_is_the_mean_over_caption_tokens_written_out() -> None:
+def test_the_loss_is_the_mean_over_caption_tokens() -> None:
     logits, labels = example(0)
     total, count = 0.0, 0
     for row in range(4):
@@ -55,22 +55,22 @@ def test_padding_changes_nothing(seed: int, padding: int) -> None:
     assert float(loss(wide, masked)) == pytest.approx(float(loss(logits, labels)), rel=1e-5)
 
 
-def test_logits_are_wanted_before_each_labelled_token() -> None:
+def test_the_position_before_each_labelled_token_predicts_it() -> None:
     x = IGNORED
     labels = torch.tensor([[x, x, 5, 6, x], [x, 7, x, x, x]])
     expected = [[False, True, True, False, False], [True, False, False, False, False]]
-    assert predicting(labels).tolist() == expected
+    assert predicting_positions(labels).tolist() == expected
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_logits_of_caption_tokens_alone_give_the_same_loss_and_gradients(key: str) -> None:
+def test_logits_of_only_caption_tokens_give_the_same_loss_and_gradients(key: str) -> None:
     loaded = fresh(key)
-    adapter, pad = loaded.family, loaded.family.pad_id(loaded.processor)
+    family, pad = loaded.family, loaded.family.pad_id(loaded.processor)
     prompt = fill(PARAMS.models[key].template, "Describe it.")
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
     examples = [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)]
-    whole, short = collate(examples, adapter, pad_id=pad, side="right"), batch(examples, adapter, pad_id=pad)
-    found = []
+    whole, short = collate(examples, family, pad_id=pad, side="right"), collate_examples(examples, family, pad_id=pad)
+    results = []
     for inputs in (whole, short):
         labels = inputs.pop("labels")
         loaded.model.eval().zero_grad()
@@ -78,7 +78,7 @@ def test_logits_of_caption_tokens_alone_give_the_same_loss_and_gradients(key: st
         value = caption_loss(outputs, labels)
         value.backward()
         gradients = torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None])
-        found.append((outputs.logits.ndim, value.detach(), gradients))
-    assert [ndim for ndim, _, _ in found] == [3, 2]
-    assert torch.allclose(found[0][1], found[1][1], rtol=1e-6)
-    assert torch.allclose(found[0][2], found[1][2], atol=1e-6)
+        results.append((outputs.logits.ndim, value.detach(), gradients))
+    assert [ndim for ndim, _, _ in results] == [3, 2]
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-6)
+    assert torch.allclose(results[0][2], results[1][2], atol=1e-6)

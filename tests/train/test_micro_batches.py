@@ -1,4 +1,4 @@
-"""One loss for all models: 1 x 16, 4 x 4 and 16 x 1 (micro-batch x accumulation) give the same loss and gradients."""
+"""The loss and its gradients are the same for 1 x 16, 4 x 4 and 16 x 1 (micro-batch size x accumulation)."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from radcap.data import store
 from radcap.models.inputs import IGNORED, encode, fill
 from radcap.settings import Phase
-from radcap.train.fit import batch
+from radcap.train.examples import collate_examples
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 from tests.train.test_fit import trained
@@ -20,12 +20,12 @@ SENTENCE = "CT of the chest with a nodule in the left lung and a tumor on the ri
 def sixteen(tmp_path_factory: pytest.TempPathFactory):
     """Captions of 1 to 16 words."""
     path: Path = tmp_path_factory.mktemp("rows") / "rows.arrow"
-    made = [
+    examples = [
         store.Row(id=f"r{i}", image=png(i), caption=t, raw_caption=t, cuis=(), width=40, height=32, sha256="")
         for i in range(16)
         for t in [" ".join(SENTENCE.split()[: i + 1])]
     ]
-    store.write(path, made)
+    store.write(path, examples)
     return store.read(path)
 
 
@@ -41,7 +41,7 @@ def test_the_split_into_micro_batches_changes_neither_loss_nor_gradients(key: st
         return clip(self, model)
 
     monkeypatch.setattr(Trainer, "_clip_grad_norm", watched)
-    # Batch norms see a micro-batch; frozen with their tower they stand still.
+    # Batch norms depend on the micro-batch unless they are frozen with their tower.
     frozen = (Phase(share=1.0, frozen=("vision",)),) if PARAMS.models[key].family == "cnn_transformer" else ()
     losses = []
     for size, accumulation in ((16, 1), (4, 4), (1, 16)):
@@ -55,15 +55,15 @@ def test_the_split_into_micro_batches_changes_neither_loss_nor_gradients(key: st
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_just_the_caption_and_its_end_are_labelled_also_where_the_end_pads(key: str) -> None:
+def test_only_the_caption_and_its_end_are_labelled_even_if_the_end_token_pads(key: str) -> None:
     loaded = shared(key)
-    adapter, end = loaded.family, loaded.family.end_id(loaded.processor)
+    family, end = loaded.family, loaded.family.end_id(loaded.processor)
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
     prompt = fill(PARAMS.models[key].template, "Describe it.")
-    made = batch(
+    batch = collate_examples(
         [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)],
-        adapter,
+        family,
         pad_id=end,
     )
-    for labels, text in zip(made["labels"], texts, strict=True):
-        assert labels[labels != IGNORED].tolist() == [*adapter.caption_ids(loaded.processor, text), end]
+    for labels, text in zip(batch["labels"], texts, strict=True):
+        assert labels[labels != IGNORED].tolist() == [*family.caption_ids(loaded.processor, text), end]

@@ -1,4 +1,4 @@
-"""bfloat16 bases: what trains is float32, and moves."""
+"""With a bfloat16 base, the trainable weights are float32, and training changes them."""
 
 from pathlib import Path
 
@@ -26,18 +26,19 @@ def test_adapters_and_whole_modules_on_a_bfloat16_base_train_in_float32(
     base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
     loaded = base.load(tmp_path / "base", dtype="bfloat16")
     lora = Lora(**PARAMS.lora.model_dump() | {"strategy": strategy, "dropout": 0.0})
-    trainee, chosen = add_lora(loaded, lora, PARAMS.models[key].published)
-    moving = {name: p for name, p in trainee.named_parameters() if p.requires_grad}
-    assert {p.dtype for p in moving.values()} == {torch.float32}
-    assert {p.dtype for p in trainee.parameters() if not p.requires_grad} == {torch.bfloat16}
-    before = {name: p.detach().clone() for name, p in moving.items()}
+    model, targets = add_lora(loaded, lora, PARAMS.models[key].published)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert {p.dtype for p in trainable.values()} == {torch.float32}
+    assert {p.dtype for p in model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    before = {name: p.detach().clone() for name, p in trainable.items()}
     examples = Examples(
         loaded, rows, [fill(PARAMS.models[key].template, "x")] * len(rows), max_caption_tokens=64, cache=True
     )
-    # Steps far below bfloat16's spacing at 1.
-    recipe = type(RECIPE)(**RECIPE.__dict__ | {"learning_rate": 1e-4, "steps": 2, "autocast": bool(chosen.full)})
-    fit(trainee, examples, None, recipe, label=key)
-    # LLaVA reads the tower's last layer but one; adapters on the last, which the study counts, have no gradient.
-    unread = "vision_tower.encoder.layers.1."
-    still = [n for n, p in moving.items() if torch.equal(before[n], p) and "lora_A" not in n and unread not in n]
-    assert still == []
+    # The updates are far smaller than the spacing of bfloat16 at 1.
+    recipe = type(RECIPE)(**RECIPE.__dict__ | {"learning_rate": 1e-4, "steps": 2, "autocast": bool(targets.full)})
+    fit(model, examples, None, recipe, label=key)
+    # LLaVA uses the second to last layer of its tower. Adapters on the last one, which the study counts, get no
+    # gradient.
+    unused = "vision_tower.encoder.layers.1."
+    unchanged = [n for n, p in trainable.items() if torch.equal(before[n], p) and "lora_A" not in n and unused not in n]
+    assert unchanged == []

@@ -1,1 +1,1 @@
-"""What trains: adapter strategies as rules over components and kinds of projection, and their audit."""
+"""LoRA adapters: which modules a strategy adapts, an audit of what is trainable, and fine-tuned models on disk."""

@@ -1,76 +1,77 @@
-"""What trains, per component: the proof that a strategy reached what it names and nothing else."""
+"""What is trainable in each component, and the proof that it is exactly what a strategy names."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
+from radcap.adapt.parameters import base_name, is_adapter
 from radcap.adapt.strategies import Targets
 from radcap.errors import UserError
 from radcap.models.family import Family
 
 
 class AuditError(UserError):
-    """A model trains something else than its strategy says."""
+    """The trainable parameters of a model are not those of its strategy."""
 
 
 def audit(
-    family: Family, model: Any, *, variant: str, chosen: Targets | None, named: frozenset[str] | None
+    family: Family, model: Any, *, variant: str, targets: Targets | None, components: frozenset[str] | None
 ) -> dict[str, Any]:
-    """Trainable and total parameters per component, the adapters' scaling, and the matched modules.
+    """Trainable and total parameters per component, the scaling of the adapters, and the matched modules.
 
-    `chosen` are the modules and `named` the components of the strategy; None for both: everything trains.
-    Weights that two components share (tied embeddings and head) count once, with the first.
-    AuditError when a component that the strategy names got nothing or another got something, or a parameter
-    trains outside the chosen modules, or a chosen module does not train.
+    `targets` and `components` are the modules and the components of the strategy; None for both when all weights
+    train. A weight that two components share (tied embeddings and head) is counted once, for the first of them.
+    AuditError when a component of the strategy has nothing trainable, when another component has, when a parameter
+    outside the target modules is trainable, or when a target module is not.
     """
     total: Counter[str] = Counter()
     trained: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        component = family.component(plain_name(name)) or "other"
-        total[component] += 0 if _is_adapter(name) else _count(parameter)
+        component = family.component(base_name(name)) or "other"
+        total[component] += 0 if is_adapter(name) else _size(parameter)
         trained[component] += parameter.numel() if parameter.requires_grad else 0
-    reached = {
-        plain_name(name).rpartition(".")[0]
+    trainable_modules = {
+        base_name(name).rpartition(".")[0]
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if parameter.requires_grad
     }
-    if chosen is not None and named is not None:
-        _check(family, variant, reached, chosen, named)
-    components = dict.fromkeys((*family.components.values(), *total))
+    if targets is not None and components is not None:
+        _check(family, variant, trainable_modules, targets, components)
+    all_components = dict.fromkeys((*family.components.values(), *total))
     return {
         "variant": variant,
         "trained": trained.total(),
         "total": total.total(),
         "percent": round(100 * trained.total() / total.total(), 4),
         **_scaling(model),
-        "components": {c: {"trained": trained[c], "total": total[c]} for c in components},
-        "lora_modules": list(chosen.lora) if chosen else [],
-        "full_modules": list(chosen.full) if chosen else ["*"],
+        "components": {c: {"trained": trained[c], "total": total[c]} for c in all_components},
+        "lora_modules": list(targets.lora) if targets else [],
+        "full_modules": list(targets.full) if targets else ["*"],
     }
 
 
-def _check(family: Family, variant: str, reached: set[str], chosen: Targets, named: frozenset[str]) -> None:
-    found = {family.component(name) or "other" for name in reached}
-    if found != named:
-        without, beyond = sorted(named - found), sorted(found - named)
-        told = [f"nothing of {', '.join(without)} trains"] * bool(without) + [
-            f"{', '.join(beyond)} trains besides"
-        ] * bool(beyond)
-        raise AuditError(f"audit of strategy {variant!r}: {'; '.join(told)}")
-    # Children of a module that trains in full (IDEFICS' additional embeddings) belong to it.
-    within = tuple(f"{name}." for name in chosen.full)
-    expected = {*chosen.lora, *chosen.full}
-    wrong = {name for name in reached ^ expected if not name.startswith(within)}
+def _check(
+    family: Family, variant: str, trainable_modules: set[str], targets: Targets, components: frozenset[str]
+) -> None:
+    trainable_components = {family.component(name) or "other" for name in trainable_modules}
+    if trainable_components != components:
+        missing, unexpected = sorted(components - trainable_components), sorted(trainable_components - components)
+        problems = [f"nothing in {', '.join(missing)} is trainable"] * bool(missing)
+        problems += [f"{', '.join(unexpected)} must not be trainable"] * bool(unexpected)
+        raise AuditError(f"audit of strategy {variant!r}: {'; '.join(problems)}")
+    # A fully trained module includes its children (such as IDEFICS' additional embeddings).
+    fully_trained = tuple(f"{name}." for name in targets.full)
+    expected = {*targets.lora, *targets.full}
+    wrong = {name for name in trainable_modules ^ expected if not name.startswith(fully_trained)}
     if wrong:
         raise AuditError(
-            f"audit of strategy {variant!r}: {len(wrong)} modules differ from the strategy's, first {min(wrong)}"
+            f"audit of strategy {variant!r}: {len(wrong)} modules differ from those of the strategy, first {min(wrong)}"
         )
 
 
 def _scaling(model: Any) -> dict[str, Any]:
-    """Rank, alpha and the factor on the adapters' output: alpha / r, or alpha / sqrt(r) under rsLoRA."""
+    """Rank, alpha, and the factor on the adapters' output: alpha / r, or alpha / sqrt(r) with rsLoRA."""
     config = getattr(model, "peft_config", {}).get("default")
     if config is None:
         return {"r": None, "alpha": None, "scaling": None}
@@ -78,18 +79,8 @@ def _scaling(model: Any) -> dict[str, Any]:
     return {"r": config.r, "alpha": config.lora_alpha, "scaling": round(scaling, 6)}
 
 
-def plain_name(name: str) -> str:
-    """A parameter's name in the base model, without what peft wraps around it."""
-    name = name.removeprefix("base_model.model.")
-    name = re.sub(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)\.default", "", name)
-    return re.sub(r"\.(base_layer|original_module|modules_to_save\.default)\b", "", name)
-
-
-def _count(parameter: Any) -> int:
-    """Numbers in a parameter: bitsandbytes packs two 4-bit ones in a byte, and keeps the shape aside."""
+def _size(parameter: Any) -> int:
+    """The number of weights in a parameter. bitsandbytes packs two 4-bit weights into a byte and keeps the original
+    shape separately."""
     state = getattr(parameter, "quant_state", None)
     return int((parameter if state is None else state).shape.numel())
-
-
-def _is_adapter(name: str) -> bool:
-    return ".lora_" in name or ".modules_to_save." in name

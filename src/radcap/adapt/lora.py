@@ -1,10 +1,12 @@
-"""Put fresh adapters on a base."""
+"""Adding LoRA adapters to a base model, and loading the base in 4 bits (QLoRA)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from radcap.adapt.strategies import Targets, targets
+from radcap.adapt.strategies import Targets, resolve_targets
+from radcap.errors import UserError
 from radcap.models.base import Loaded
 from radcap.settings import Lora, PublishedRow
 
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
-    """Wrap a base in fresh adapters: rank, alpha and targets by the strategy, overrides by the settings.
+    """Wrap a base model with new adapters. The strategy determines the target modules.
 
-    What trains is float32, whatever the base's dtype.
+    Rank and alpha come from the settings, or from the model's published row. All trainable weights are float32,
+    whatever the dtype of the base.
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-    chosen = targets(
+    targets = resolve_targets(
         lora.strategy,
         loaded.family.inventory(loaded.model),
         published=published,
@@ -32,33 +35,56 @@ def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftM
         lora_dropout=lora.dropout,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
-        target_modules=list(chosen.lora),
-        modules_to_save=list(chosen.full) or None,
-        # Where head and embeddings are one weight they stay one; else the head would be lost on save and merge.
-        ensure_weight_tying=bool(chosen.full) and tied(loaded),
+        target_modules=list(targets.lora),
+        modules_to_save=list(targets.full) or None,
+        # Keeps head and embeddings tied if they are one weight; otherwise saving and merging would lose the head.
+        ensure_weight_tying=bool(targets.full) and is_tied(loaded),
         bias="none",
     )
     if lora.quantize == "4bit":
         loaded.model = prepare_model_for_kbit_training(loaded.model, use_gradient_checkpointing=False)
     dtype = loaded.model.dtype
     model = get_peft_model(loaded.model, config)
-    # peft does so with its adapters alone: in bfloat16 most steps of a module that trains in full would round to none.
+    # peft does this only for adapters. In a fully trained bfloat16 module, most updates would be rounded away.
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    if chosen.full:
-        # Hidden states stay in the base's dtype, whatever that of the embeddings.
-        model.get_input_embeddings().register_forward_hook(lambda module, given, hidden: hidden.to(dtype))
-    return model, chosen
+    if targets.full:
+        # Hidden states keep the dtype of the base even if the embeddings are float32.
+        model.get_input_embeddings().register_forward_hook(lambda module, inputs, hidden: hidden.to(dtype))
+    return model, targets
 
 
 def rank_and_alpha(lora: Lora, published: PublishedRow) -> tuple[int, int]:
-    """The settings' rank and alpha, or the model's own."""
+    """Rank and alpha from the settings, or from the model's published row where the settings say so."""
     r = published.r if lora.r == "published" else lora.r
     return r, published.alpha if lora.alpha == "published" else lora.alpha
 
 
-def tied(loaded: Loaded) -> bool:
-    """Whether the head is the embeddings' own weight."""
+def is_tied(loaded: Loaded) -> bool:
+    """Whether the head and the embeddings are the same weight."""
     head = loaded.model.get_output_embeddings()
     return head is not None and head.weight is loaded.model.get_input_embeddings().weight
+
+
+def four_bit_options(dtype: str) -> dict[str, Any]:
+    """Options for from_pretrained that load a base in 4 bits and compute in `dtype`.
+
+    NF4 with double quantization by bitsandbytes (QLoRA, Dettmers et al. 2023). UserError without a GPU or without
+    bitsandbytes.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("lora.quantize: '4bit' needs a CUDA GPU, but there is none; set it to 'none'")
+    if find_spec("bitsandbytes") is None:
+        raise UserError("lora.quantize: '4bit' needs the package bitsandbytes; pip install 'radcap[qlora]'")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+    return {"quantization_config": config, "device_map": {"": 0}}

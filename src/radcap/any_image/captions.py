@@ -16,7 +16,7 @@ from radcap.any_image import pictures
 from radcap.data.images import BadImage
 from radcap.errors import UserError
 from radcap.models.base import RECORD
-from radcap.progress import track
+from radcap.runtime.progress import track
 from radcap.settings import MODELS, PromptName, Settings, StrategyName
 
 if TYPE_CHECKING:
@@ -133,15 +133,16 @@ def _generate(
 ) -> None:
     from transformers.utils import logging
 
-    from radcap import processes, seeds
-    from radcap.adapt.saved import load_tuned
+    from radcap import seeds
+    from radcap.adapt.storage import load_fine_tuned
     from radcap.caption.generate import captions
     from radcap.caption.variants import rules, with_labels
+    from radcap.runtime import processes
 
     # A bar for every file of weights
     logging.disable_progress_bar()
     profile = params.active
-    seeds.fix(params.seed, "generate", key, threads=profile.threads)
+    seeds.set_seed(params.seed, "generate", key, threads=profile.threads)
     result.modalities = _modalities(params, rows) if prompt == "modality" else [None] * len(rows)
     variant, limits = with_labels(params, key, prompt, result.modalities), rules(params, key)
 
@@ -149,7 +150,7 @@ def _generate(
         with warnings.catch_warnings():
             # peft asks transformers for what that has renamed.
             warnings.simplefilter("ignore", FutureWarning)
-            tuned = load_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
+            tuned = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
         tuned.model.to(processes.device())
         return tuned
 

@@ -18,7 +18,7 @@ from radcap.data import clean
 from radcap.models.base import Loaded
 from radcap.models.family import Tensors
 from radcap.models.inputs import encode
-from radcap.progress import track
+from radcap.runtime.progress import track
 
 if TYPE_CHECKING:
     from datasets import Dataset

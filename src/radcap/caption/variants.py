@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from radcap import files, layout, records
+from radcap import files, layout
 from radcap.caption.prompts import own_labels, predicted_labels, prompt
 from radcap.caption.search import Rules
 from radcap.modality.results import read_predictions
 from radcap.models.base import RECORD
+from radcap.pipeline import resolve
+from radcap.runtime import records
 from radcap.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def fingerprint(params: Settings, key: str, rows: Dataset, made: Sequence[Varian
         "dtype": params.active.dtype,
         "threads": params.active.threads,
         "packages": records.versions(*records.PACKAGES),
-        "code": records.code("caption", "models", "adapt", "data/images.py"),
+        "code": resolve.resolved(params, "generate", key)["code"],
+        "device": records.device(),
     }
     return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from radcap import tracking
 from radcap.checkpoints import remote
+from radcap.runtime import tracking
 
 LOCK = Path("requirements.lock")
 HUB_SECONDS = 2.0

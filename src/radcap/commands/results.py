@@ -65,7 +65,7 @@ def compare(options: argparse.Namespace) -> None:
     params = settings.load()
     protocol = params.score.protocol
     found = read.experiments(options.experiments, protocol=protocol)
-    told = compare.compare(found, params.report, protocol=protocol, seed=seeds.derive(params.seed, "compare"))
+    told = compare.compare(found, params.report, protocol=protocol, seed=seeds.derive_seed(params.seed, "compare"))
     if options.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from radcap import files, layout, seeds
 from radcap.data import articles, clean, concepts, folder, store
 from radcap.errors import UserError
-from radcap.progress import track
+from radcap.runtime.progress import track
 from radcap.settings import Data
 
 
@@ -54,7 +54,7 @@ def _source(data: Data, *, seed: int) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="radcap-") as name:
         counts = {split: getattr(data, split) for split in layout.SPLITS}
-        write(Path(name), counts=counts, seed=seeds.derive(seed, "prepare"))
+        write(Path(name), counts=counts, seed=seeds.derive_seed(seed, "prepare"))
         yield Path(name)
 
 
@@ -113,7 +113,7 @@ def _general(data: Data, *, seed: int) -> Iterator[store.Row]:
 
     for kind, count, draw in (("picture", data.pictures, picture), ("diagram", data.diagrams, diagram)):
         for index in range(count):
-            rng = np.random.default_rng([seeds.derive(seed, f"{kind}s"), index])
+            rng = np.random.default_rng([seeds.derive_seed(seed, f"{kind}s"), index])
             yield _example(f"{kind}_{index:06d}", *draw(rng))
 
 

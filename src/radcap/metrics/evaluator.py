@@ -14,7 +14,7 @@ from radcap.metrics.measured import Measured
 from radcap.metrics.places import RECORD, place
 from radcap.metrics.protocols import METRICS
 from radcap.metrics.rouge1 import Rouge1
-from radcap.records import versions
+from radcap.runtime.records import versions
 
 PACKAGES = (
     *("bert-score", "rouge-score", "medcat", "nltk", "sentencepiece"),

@@ -18,7 +18,7 @@ from radcap import files
 from radcap.errors import UserError
 from radcap.metrics.medimageinsight import open_model, weights
 from radcap.metrics.medimageinsight.image_tower import REFERENCE_MODES, decode, stored_mode
-from radcap.progress import track
+from radcap.runtime.progress import track
 
 # To raise when the same image file comes to give other pixels: embeddings of older rules are not taken from a cache.
 PIXEL_RULES = 1

@@ -16,7 +16,7 @@ from radcap.modality.augment import augment
 from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
 from radcap.modality.pixels import Pixels
-from radcap.progress import track
+from radcap.runtime.progress import track
 from radcap.settings import Modality, ProfileModality
 
 # Names of settings -> names of transformers.

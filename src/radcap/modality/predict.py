@@ -15,7 +15,7 @@ from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
 from radcap.modality.pixels import Pixels
 from radcap.modality.results import Shares, best
-from radcap.progress import track
+from radcap.runtime.progress import track
 
 # Decimals of a probability: beyond them it depends on the shape of the batch.
 PLACES = 5

@@ -18,7 +18,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 NEUTRAL = frozenset(
     {
         *("__init__", "cli", "commands", "errors", "files", "layout", "pipeline", "runtime", "settings"),
-        *("processes", "progress", "records", "tracking"),
     }
 )
 # Chosen by name at run time, where no import shows it.

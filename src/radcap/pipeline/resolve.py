@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,6 @@ def resolved(settings: Settings, stage: str, model: str | None = None) -> dict[s
     family = settings.model(model).family if model and stage != "score" else None
     found = code(script(stage), stage, family=family, model=model if family else None)
     return {"parameters": parameters(settings, stage, model), "code": found}
-
-
-def fingerprint(settings: Settings, stage: str, model: str) -> str:
-    """SHA-256 (first 16 digits) of a stage's resolved parameters and code."""
-    text = json.dumps(resolved(settings, stage, model), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def everything(settings: Settings) -> dict[str, dict[str, Any]]:

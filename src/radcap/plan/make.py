@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from radcap.adapt.lora import rank_and_alpha
-from radcap.adapt.strategies import Targets, targets
+from radcap.adapt.strategies import Targets, resolve_targets
 from radcap.errors import UserError
 from radcap.models.family import family
 from radcap.models.inputs import fill
@@ -83,7 +83,7 @@ def _adapted(
 ) -> dict[str, Any]:
     lora, published = params.lora, block.published
     assert published is not None, "settings demand a published row of every model with tuning lora"
-    chosen = targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
+    chosen = resolve_targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
     r, alpha = rank_and_alpha(lora, published)
     adapters = Adapters(r, profile.lora.dropout if lora.dropout == "profile" else lora.dropout, lora.dora)
     image = {} if block.image == "none" else block.image

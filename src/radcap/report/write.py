@@ -23,7 +23,9 @@ def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = 
     found = scores.read({key: layout.scores(key) for key in inputs.metrics}, params.score.protocol)
     texts, told = _texts(inputs, test)
     study_tables.write(layout.tables(), study_tables.tables(inputs, found, texts))
-    sure = significance.analyse(found, params.report, seed=seeds.derive(params.seed, "aggregate"), clusters=clusters)
+    sure = significance.analyse(
+        found, params.report, seed=seeds.derive_seed(params.seed, "aggregate"), clusters=clusters
+    )
     files.write_json(reports / "statistics.json", significance.as_json(sure))
     related = {
         "correlations": relations.correlations(inputs),

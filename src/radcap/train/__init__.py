@@ -1,1 +1,1 @@
-"""Fine-tuning: examples, the one loss, the Trainer."""
+"""Fine-tuning: examples, the loss that all models share, and the Trainer."""

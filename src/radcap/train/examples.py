@@ -1,27 +1,29 @@
-"""Rows of a split as training examples."""
+"""The rows of a split as training examples, and batches of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Dataset
 
 from radcap.models.base import Loaded
-from radcap.models.family import Tensors
-from radcap.models.inputs import IGNORED, encode
+from radcap.models.family import Family, Tensors
+from radcap.models.inputs import IGNORED, collate, encode
+from radcap.train.loss import predicting_positions
 
 if TYPE_CHECKING:
     from datasets import Dataset as Rows
 
 
 class Examples(Dataset):  # type: ignore[type-arg]
-    """Encoded (image, prompt, caption) examples of a split, each with its `row`; `prompts`: one for each row.
+    """The encoded (image, prompt, caption) examples of a split. `prompts` holds one prompt per row.
 
-    `cache` keeps them in memory once encoded. Index -1 - r gives row r with nothing to learn, see Order.
+    Each example has the inputs of the model, its labels, and `row`, the index that was asked for. Index -1 - r gives
+    row r with all labels ignored (see LengthGroupedSampler). `cache` keeps encoded examples in memory.
     """
 
     def __init__(
@@ -29,48 +31,58 @@ class Examples(Dataset):  # type: ignore[type-arg]
     ) -> None:
         self.loaded, self.rows, self.prompts = loaded, rows, prompts
         self.max_caption_tokens = max_caption_tokens
-        self.kept: dict[int, Tensors] | None = {} if cache else None
+        self.cached: dict[int, Tensors] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Tensors:
         if index < 0:
-            filling = self[-1 - index]
-            return filling | {"labels": torch.full_like(filling["labels"], IGNORED), "row": torch.tensor([index])}
-        if self.kept is not None and index in self.kept:
-            return dict(self.kept[index])
+            filler = self[-1 - index]
+            return filler | {"labels": torch.full_like(filler["labels"], IGNORED), "row": torch.tensor([index])}
+        if self.cached is not None and index in self.cached:
+            return dict(self.cached[index])
         row = self.rows[index]
         options = {"caption": row["caption"], "max_caption_tokens": self.max_caption_tokens}
         example, _ = encode(self.loaded, row["image"], self.prompts[index], **options)
         example["row"] = torch.tensor([index])
-        if self.kept is not None:
-            self.kept[index] = example
+        if self.cached is not None:
+            self.cached[index] = example
         return dict(example)
 
     @cached_property
     def caption_lengths(self) -> list[int]:
-        """Tokens of every caption before it is cut, end token included."""
-        adapter, processor = self.loaded.family, self.loaded.processor
-        return [len(adapter.caption_ids(processor, text)) + 1 for text in self.rows["caption"]]
+        """The number of tokens of every caption before it is cut, including the end token."""
+        family, processor = self.loaded.family, self.loaded.processor
+        return [len(family.caption_ids(processor, text)) + 1 for text in self.rows["caption"]]
 
     def caption_tokens(self, share: float) -> int:
-        """So many tokens, end token included, as this share of the captions do not exceed as they train."""
+        """The smallest length that this share of the captions, as they are trained on, does not exceed.
+
+        In tokens, including the end token.
+        """
         lengths = sorted(min(length, self.max_caption_tokens) for length in self.caption_lengths)
         return lengths[math.ceil(share * len(lengths)) - 1]
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Tokens of every example as it trains, less what all have in common: of its image, and of its caption, cut.
+        """The length of every example up to a constant: the tokens of its image and of its (cut) caption.
 
-        By the images' sizes, so that no image is opened. One that its EXIF mark turns counts as it lies in the file.
+        Computed from the recorded sizes of the images, so that no image is opened. An image with an EXIF rotation
+        counts as it is stored.
         """
-        adapter, processor = self.loaded.family, self.loaded.processor
-        of_size = cache(partial(adapter.image_tokens, processor))
-        images = [of_size(*size) for size in zip(self.rows["width"], self.rows["height"], strict=True)]
+        family, processor = self.loaded.family, self.loaded.processor
+        image_tokens = cache(partial(family.image_tokens, processor))
+        images = [image_tokens(*size) for size in zip(self.rows["width"], self.rows["height"], strict=True)]
         captions = [min(length, self.max_caption_tokens) for length in self.caption_lengths]
         return [image + caption for image, caption in zip(images, captions, strict=True)]
 
     def cut_captions(self) -> int:
-        """How many captions are longer than `max_caption_tokens` and train cut."""
+        """How many captions are longer than `max_caption_tokens`, and are therefore cut in training."""
         return sum(length > self.max_caption_tokens for length in self.caption_lengths)
+
+
+def collate_examples(examples: Sequence[Tensors], family: Family, *, pad_id: int) -> dict[str, Any]:
+    """A training batch, padded on the right, that asks the model for logits only where a caption token is predicted."""
+    inputs = collate(examples, family, pad_id=pad_id, side="right")
+    return inputs | {family.ids.replace("input_ids", "logits_to_keep"): predicting_positions(inputs["labels"])}

@@ -1,9 +1,8 @@
-"""Training by the Hugging Face Trainer, with the one loss and a log of its own."""
+"""Training with the Hugging Face Trainer: from a model, its examples and a recipe to trained weights and a log."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,31 +12,29 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import PrinterCallback
 
-from radcap import files, processes
 from radcap.errors import UserError
-from radcap.models.family import Family, Tensors
-from radcap.models.inputs import collate
-from radcap.train.examples import Examples
-from radcap.train.loss import caption_loss, predicting
-from radcap.train.phases import Phases
-from radcap.train.recipe import Recipe, arguments
-from radcap.train.recompute import recompute_layers
-from radcap.train.report import Listener, Report, Row
-from radcap.train.select import put
-from radcap.train.states import States
-from radcap.train.trainer import LOG, CaptionTrainer, step_of
+from radcap.runtime import processes
+from radcap.runtime.checkpoints import TrainingCheckpoints, checkpoint_step, read_progress
+from radcap.runtime.log_callback import Listener, LogCallback, Row
+from radcap.train.backend import enable_activation_checkpointing
+from radcap.train.examples import Examples, collate_examples
+from radcap.train.loss import caption_loss
+from radcap.train.model_selection import copy_weights
+from radcap.train.recipe import Recipe, training_arguments
+from radcap.train.trainer import CaptionTrainer
+from radcap.train.unfreezing import UnfreezingCallback, count_trainable
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """How a run went: its log, the micro-batches that fitted into memory, and the step whose weights are kept."""
+class TrainingResult:
+    """The log of a run, the micro-batches that fitted into memory, and the step whose weights the model now has."""
 
     log: list[Row]
     batch_size: int
     accumulation: int
     steps: int
     kept_step: int
-    # Of a model that the processes share; None: they are in the model.
+    # The gathered weights under FSDP; None when the model itself holds them.
     weights: dict[str, torch.Tensor] | None = None
 
     def record(self) -> dict[str, int]:
@@ -51,102 +48,107 @@ def fit(
     recipe: Recipe,
     *,
     label: str,
-    listen: Listener | None = None,
-    states: States | None = None,
-) -> Fitted:
-    """Train in place. `listen` gets each row of the log as it comes.
+    listener: Listener | None = None,
+    checkpoints: TrainingCheckpoints | None = None,
+) -> TrainingResult:
+    """Train the model in place. `listener` gets each row of the log as soon as it exists.
 
-    With `states` the run writes states, and goes on from the newest one that is there. Where memory does not suffice
-    it begins again with half the micro-batch in the same batches, so that the result is that of this micro-batch.
-    UserError when a loss is no longer finite, or one example is too much for memory.
+    With `checkpoints`, the run writes checkpoints and resumes from the newest one. When memory runs out, the run starts
+    again with the same optimizer batches in micro-batches of half the size; the result is then that of a run with this
+    size. UserError when a loss is not finite, or when a single example does not fit into memory.
     """
-    if processes.sharded():
-        states = None
-        print(f"{label}: the processes share the weights (FSDP); no states are written, a killed run begins again")
+    if processes.uses_fsdp():
+        checkpoints = None
+        print(f"{label}: the processes share the weights (FSDP); without checkpoints, a killed run starts again")
         if recipe.select_by != "last":
-            raise UserError(f"train.select_by: {recipe.select_by!r} does not work under FSDP; set it to last")
-    recompute_layers(model, recipe.recompute_every)
-    recipe = recipe.shared(processes.count())
-    first = {n: t.detach().to("cpu", copy=True) for n, t in _changing(model).items()}
-    report = Report(label, listen)
+            raise UserError(f"train.select_by: {recipe.select_by!r} does not work with FSDP; set it to last")
+    enable_activation_checkpointing(model, recipe.recompute_every)
+    recipe = recipe.per_process(processes.world_size())
+    initial = {n: t.detach().to("cpu", copy=True) for n, t in _changing_tensors(model).items()}
+    log = LogCallback(label, _log_row, listener)
     while True:
-        start = states.latest() if states else None
+        start = checkpoints.latest() if checkpoints else None
         if start:
-            size = files.read_json(start / LOG)["batch_size"]
-            part = recipe.batch_size * recipe.accumulation
-            recipe = replace(recipe, batch_size=size, accumulation=part // size)
-            print(f"{label}: goes on from step {step_of(start)}/{recipe.steps}")
+            size = read_progress(start)["batch_size"]
+            total = recipe.batch_size * recipe.accumulation
+            recipe = replace(recipe, batch_size=size, accumulation=total // size)
+            print(f"{label}: resumes from step {checkpoint_step(start)}/{recipe.steps}")
         try:
-            return _train(model, train, valid, recipe, report, states, start)
+            return _fit_once(model, train, valid, recipe, log, checkpoints, start)
         except (RuntimeError, MemoryError) as error:
             if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)):
                 raise
-            recipe = _smaller(recipe, label)
-        # Outside of the except clause, which holds on to the failed step's tensors.
+            recipe = _with_smaller_micro_batches(recipe, label)
+        # Outside the except clause, which keeps the tensors of the failed step alive.
         model.zero_grad(set_to_none=True)
         clear_device_cache(garbage_collection=True)
-        put(_changing(model), first)
-        if states:
-            states.clear("it begins again")
+        copy_weights(initial, into=_changing_tensors(model))
+        if checkpoints:
+            checkpoints.delete("training starts again")
 
 
-def _train(
+def _fit_once(
     model: Any,
     train: Examples,
     valid: Examples | None,
     recipe: Recipe,
-    report: Report,
-    states: States | None,
+    log: LogCallback,
+    checkpoints: TrainingCheckpoints | None,
     start: Path | None,
-) -> Fitted:
-    adapter, processor = train.loaded.family, train.loaded.processor
-    report.begin(files.read_json(start / LOG)["rows"] if start else [])
-    phases = [Phases(adapter, recipe.phases, recipe.steps, label=report.label)] if recipe.phases else []
+) -> TrainingResult:
+    family, processor = train.loaded.family, train.loaded.processor
+    log.begin(read_progress(start)["rows"] if start else [])
+    unfreezing = [UnfreezingCallback(family, recipe.phases, recipe.steps, label=log.label)] if recipe.phases else []
     with tempfile.TemporaryDirectory(prefix="radcap-") as scratch:
         trainer = CaptionTrainer(
             recipe=recipe,
-            report=report,
-            states=states,
+            log_callback=log,
+            checkpoints=checkpoints,
             start=start,
             model=model,
-            args=arguments(recipe, scratch, evaluate=valid is not None),
+            args=training_arguments(recipe, scratch, evaluate=valid is not None),
             train_dataset=train,
             eval_dataset=valid,
-            data_collator=partial(batch, adapter=adapter, pad_id=adapter.pad_id(processor)),
+            data_collator=partial(collate_examples, family=family, pad_id=family.pad_id(processor)),
             compute_loss_func=caption_loss,
-            callbacks=[*phases, report],
+            callbacks=[*unfreezing, log],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     trainer.best.restore()
-    done = trainer.state.global_step
-    kept = trainer.best.record["step"] or done
-    weights = trainer.accelerator.get_state_dict(trainer.model) if processes.sharded() else None
-    return Fitted(report.rows, recipe.batch_size, recipe.accumulation, done, kept, weights)
+    steps = trainer.state.global_step
+    kept_step = trainer.best.record["step"] or steps
+    weights = trainer.accelerator.get_state_dict(trainer.model) if processes.uses_fsdp() else None
+    return TrainingResult(log.rows, recipe.batch_size, recipe.accumulation, steps, kept_step, weights)
 
 
-def _changing(model: Any) -> dict[str, torch.Tensor]:
+def _log_row(logs: dict[str, float], state: Any, model: Any) -> Row | None:
+    """One row of the log from what the Trainer reports; None for its summary at the end."""
+    if "loss" not in logs and "eval_loss" not in logs:
+        return None
+    row: Row = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
+    row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
+    row["trainable"] = count_trainable(model)
+    row |= {f"valid_{name[5:]}": value for name, value in logs.items() if name in ("eval_loss", "eval_rouge1")}
+    return {name: round(value, 8) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _changing_tensors(model: Any) -> dict[str, torch.Tensor]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad} | dict(model.named_buffers())
 
 
-def _smaller(recipe: Recipe, label: str) -> Recipe:
-    if processes.count() > 1:
+def _with_smaller_micro_batches(recipe: Recipe, label: str) -> Recipe:
+    if processes.world_size() > 1:
         raise UserError(
-            f"{label}: memory does not suffice for micro-batches of {recipe.batch_size} in one of "
-            f"{processes.count()} processes; halve batch_size and double accumulation"
+            f"{label}: not enough memory for micro-batches of {recipe.batch_size} examples in one of "
+            f"{processes.world_size()} processes; halve batch_size and double accumulation"
         )
-    smaller = recipe.halved()
+    smaller = recipe.with_smaller_micro_batches()
     if smaller is None:
         raise UserError(
-            f"{label}: memory does not suffice for one example; recompute more layers (checkpointing: all), "
-            "let an image take fewer tokens (models.<key>.image), or cut captions earlier (train.max_caption_tokens)"
+            f"{label}: not enough memory for a single example; recompute more layers (checkpointing: all), "
+            "use fewer tokens per image (models.<key>.image), or cut captions earlier (train.max_caption_tokens)"
         )
-    told = f"{recipe.batch_size} x {recipe.accumulation} to {smaller.batch_size} x {smaller.accumulation}"
-    print(f"{label}: out of memory; begins again with micro-batches of {told} (examples x accumulation)")
+    change = f"{smaller.batch_size} x {smaller.accumulation} instead of {recipe.batch_size} x {recipe.accumulation}"
+    print(f"{label}: out of memory; starts again with micro-batches of {change} (examples x accumulation)")
     return smaller
-
-
-def batch(examples: Sequence[Tensors], adapter: Family, *, pad_id: int) -> dict[str, Any]:
-    """A batch to learn from: padded on the right, and logits asked for where a caption's token is predicted."""
-    made = collate(examples, adapter, pad_id=pad_id, side="right")
-    return made | {adapter.ids.replace("input_ids", "logits_to_keep"): predicting(made["labels"])}

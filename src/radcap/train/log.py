@@ -1,4 +1,4 @@
-"""The training log as CSV."""
+"""The training log: one row per report of the Trainer, written as CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm", "valid_loss", 
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
-    """The log as CSV: empty cells where a report holds no such figure, and no column where none does."""
+    """The log as CSV: a cell is empty where a row lacks the value, and columns without any value are left out."""
     buffer = io.StringIO()
     columns = [name for name in COLUMNS if any(name in row for row in rows)]
     writer = csv.DictWriter(buffer, columns, lineterminator="\n", extrasaction="ignore")
@@ -20,6 +20,6 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a log written by as_csv, empty cells left out."""
+    """The rows of a log that `as_csv` wrote, without empty cells."""
     with path.open(encoding="utf-8", newline="") as stream:
         return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]

@@ -1,4 +1,4 @@
-"""Pretraining of a miniature: what the published weights bring along, in small."""
+"""Pretraining of a miniature: a small substitute for what published weights already know."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from radcap.train.recipe import Recipe
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# A published base was not tuned on the study's instruction either.
+# Not the study's instruction: published weights were not trained on that one either.
 INSTRUCTION = "Describe this image."
 MAX_CAPTION_TOKENS = 128
 
 
 def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, label: str) -> tuple[Loaded, str]:
-    """Train tokenizer and all weights on pictures and diagrams; return the model and its log (CSV)."""
+    """Train a tokenizer and all weights on pictures and diagrams. Returns the model and its training log (CSV)."""
     if not len(general) or not settings.steps:
         raise UserError("a miniature needs pretraining: set data.pictures, data.diagrams and pretrain.steps above 0")
     prompt = fill(model.template, INSTRUCTION)
-    adapter = family(model.family)
-    # The prompt is in every example, so the tokenizer sees it often enough to merge it.
+    model_family = family(model.family)
+    # Every example contains the prompt, so repeat it until the tokenizer merges its words.
     texts = [*general["caption"], *([prompt] * 100)]
-    untrained, processor = adapter.miniature(model.miniature, texts)
+    untrained, processor = model_family.miniature(model.miniature, texts)
     draw_weights(untrained)
-    loaded = Loaded(adapter, untrained, processor)
+    loaded = Loaded(model_family, untrained, processor)
     examples = Examples(loaded, general, [prompt] * len(general), max_caption_tokens=MAX_CAPTION_TOKENS, cache=True)
     recipe = Recipe(
         steps=settings.steps,
@@ -46,5 +46,5 @@ def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, l
         max_grad_norm=1.0,
         seed=seed,
     )
-    fitted = fit(loaded.model, examples, None, recipe, label=label)
-    return loaded, as_csv(fitted.log)
+    result = fit(loaded.model, examples, None, recipe, label=label)
+    return loaded, as_csv(result.log)

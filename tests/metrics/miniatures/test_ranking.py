@@ -35,10 +35,10 @@ def held_out() -> list[Pair]:
     """Pairs of cases drawn by another generator, none of whose references any model has read."""
     seen: set[str] = set()
     for metric in ("bleurt", "alignscore"):
-        rng = np.random.default_rng(seeds.derive(SEED, "scorers", metric))
+        rng = np.random.default_rng(seeds.derive_seed(SEED, "scorers", metric))
         seen.update(text for pair in make_pairs(rng, PAIRS) for text in (pair.reference, pair.candidate))
     seen.update(row["caption"] for row in rows(SAMPLE.data.train, SEED))
-    drawn = make_pairs(np.random.default_rng(seeds.derive(SEED, "held out")), len(KINDS) * 120)
+    drawn = make_pairs(np.random.default_rng(seeds.derive_seed(SEED, "held out")), len(KINDS) * 120)
     return [pair for pair in drawn if pair.reference not in seen]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from radcap import seeds
-from radcap.progress import track
+from radcap.runtime.progress import track
 
 BATCH, WARMUP, DECAY, LARGEST_GRADIENT = 32, 0.1, 0.01, 1.0
 # So many batches at a time are made of texts of similar length.
@@ -25,7 +25,7 @@ def alone(seed: int, metric: str) -> Iterator[np.random.Generator]:
     """
     threads = torch.get_num_threads()
     try:
-        yield np.random.default_rng(seeds.fix(seed, "scorers", metric, threads=1))
+        yield np.random.default_rng(seeds.set_seed(seed, "scorers", metric, threads=1))
     finally:
         torch.set_num_threads(threads)
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from radcap import layout, settings, tracking
+from radcap import layout, settings
 from radcap.data import articles
 from radcap.errors import UserError
 from radcap.report.scores import PLAIN, table
+from radcap.runtime import tracking
 
 BASELINE = "baseline"
 
@@ -136,4 +137,4 @@ def _costs(params: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         known = settings.parse(params)
     except UserError:
         return {}
-    return {key: cost for key in known.models if (cost := tracking.costs(known, key))}
+    return {key: cost for key in known.models if (cost := tracking.training_cost(known, key))}

@@ -12,10 +12,10 @@ from html import escape
 from pathlib import Path
 
 from radcap import files
-from radcap.progress import track
 from radcap.report.page import data, images
 from radcap.report.page.content import Gallery, Section
 from radcap.report.page.sections import navigation, render
+from radcap.runtime.progress import track
 
 OWN = Path(__file__).parent
 # In this order: each uses what those before it export.

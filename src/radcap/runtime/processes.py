@@ -1,4 +1,4 @@
-"""A stage in several processes, a GPU each where there are GPUs, started by `accelerate launch`."""
+"""Running a stage in several processes, one per GPU if there are GPUs, with `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -17,67 +17,68 @@ if TYPE_CHECKING:
 ERROR = "radcap: error: "
 
 
-def count() -> int:
-    """How many processes work together with this one."""
+def world_size() -> int:
+    """The number of processes that work together, including this one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """This process's number among them."""
+    """The number of this process among them, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def is_first() -> bool:
-    """Whether this is the process that writes results; alone it always is."""
+def is_main_process() -> bool:
+    """Whether this is the process that writes the results. A single process always is."""
     return rank() == 0
 
 
 def device() -> torch.device:
-    """Where this process computes: its own GPU, else the CPU."""
+    """The device of this process: its own GPU, or else the CPU."""
     import torch
     from accelerate import PartialState
 
-    # Without GPUs accelerate would take Apple's, whose sums are other ones.
-    found: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
-    return found
+    # Without CUDA, accelerate would choose Apple's GPU, whose sums differ.
+    process_device: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
+    return process_device
 
 
-def sharded() -> bool:
-    """Whether the processes share one model's weights (FSDP) instead of holding one each; accelerate does on GPUs."""
+def uses_fsdp() -> bool:
+    """Whether the processes share the weights of one model (FSDP) instead of each holding all. Only on GPUs."""
     import torch
 
     return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" and torch.cuda.is_available()
 
 
 def launch(script: str, *arguments: str, processes: int, config: str = "none") -> bool:
-    """Run a stage's script in so many processes and wait; False: this process is to do it alone, or is one of them.
+    """Run a stage's script in several processes and wait for them.
 
-    `config`: a configuration of accelerate (FSDP, several nodes), or none. UserError with the message of the process
-    that failed; the others are ended then.
+    Returns False, without starting anything, when this process must do the work: one process is enough, or it is
+    itself one of several. `config` is a configuration file of accelerate (FSDP, several machines), or "none". When a
+    process fails, the others are stopped, and its message is raised as a UserError.
     """
     if "WORLD_SIZE" in os.environ or (processes == 1 and config == "none"):
         return False
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
     if config == "none":
         command += ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        # Any free port: two models may be at work side by side.
+        # Any free port: two models may train at the same time.
         command += ["--main_process_port", "0"]
     elif Path(config).is_file():
         command += ["--config_file", config]
     else:
-        raise UserError(f"train.accelerate: no file {config!r}; it names a configuration of accelerate, or none")
+        raise UserError(f"train.accelerate: no file {config!r}; give a configuration file of accelerate, or none")
     process = subprocess.Popen([*command, script, *arguments], stderr=subprocess.PIPE, text=True)
     assert process.stderr
     message = _forward(process.stderr)
     if process.wait():
-        raise UserError(message or f"one of {processes} processes ended with an error, which stands above")
+        raise UserError(message or f"one of {processes} processes failed; see its error above")
     return True
 
 
 def _forward(lines: Iterable[str]) -> str | None:
-    """Pass the processes' error output on, up to radcap's own error line: what follows is the others' end.
+    """Forward the error output of the processes up to radcap's error line, and return that line without its prefix.
 
-    Returns the error without radcap's prefix.
+    What follows comes only from the other processes being stopped.
     """
     message = None
     for line in lines:
@@ -88,7 +89,7 @@ def _forward(lines: Iterable[str]) -> str | None:
     return message
 
 
-def quiet() -> None:
-    """Let just the first process print."""
-    if not is_first():
+def silence_other_processes() -> None:
+    """Let only the main process print."""
+    if not is_main_process():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""What a training run tells: rows of its log, and progress for people."""
+"""The log of a training run, and its progress on the terminal."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from radcap.train.phases import trainable
-
 Row = dict[str, float]
 Listener = Callable[[Row], None]
+# (what the Trainer logs, its state, the model) -> a row of the log, or None
+RowMaker = Callable[[dict[str, float], Any, Any], Row | None]
 
 
-class Report(TrainerCallback):  # type: ignore[misc]
-    """Collects the log's rows, and shows a bar on a terminal or prints lines elsewhere, with loss, rate, time left.
+class LogCallback(TrainerCallback):  # type: ignore[misc]
+    """Collects the rows of the log, and shows the progress: loss, steps per second and remaining time.
 
-    Each row reaches the listener once, also where a run begins again.
+    On a terminal it shows a progress bar, elsewhere it prints lines. Each row reaches the listener once, even when a
+    run starts again.
     """
 
-    def __init__(self, label: str, listen: Listener | None) -> None:
-        self.label, self.listen, self.told = label, listen, 0
+    def __init__(self, label: str, make_row: RowMaker, listener: Listener | None) -> None:
+        self.label, self.make_row, self.listener, self.rows_sent = label, make_row, listener, 0
         self.rows: list[Row] = []
         self.bar: Any = None
 
     def begin(self, rows: list[Row]) -> None:
-        """The log so far, of a run that goes on from a state; empty: the run begins."""
+        """Start with the log so far, from the checkpoint of a resumed run; empty for a new run."""
         self.rows = []
         for row in rows:
             self._keep(row)
@@ -47,15 +48,10 @@ class Report(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, model: Any = None, **_: Any
     ) -> None:
-        logs = logs or {}
-        if "loss" not in logs and "eval_loss" not in logs:
-            return
-        row: Row = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4)}
-        row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-        row["trainable"] = trainable(model)
-        row |= {f"valid_{name[5:]}": value for name, value in logs.items() if name in ("eval_loss", "eval_rouge1")}
-        self._keep({name: round(value, 8) if isinstance(value, float) else value for name, value in row.items()})
-        self._show(row, state)
+        row = self.make_row(logs or {}, state, model)
+        if row is not None:
+            self._keep(row)
+            self._show(row, state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.close()
@@ -67,9 +63,9 @@ class Report(TrainerCallback):  # type: ignore[misc]
 
     def _keep(self, row: Row) -> None:
         self.rows.append(row)
-        if self.listen and len(self.rows) > self.told:
-            self.told = len(self.rows)
-            self.listen(row)
+        if self.listener and len(self.rows) > self.rows_sent:
+            self.rows_sent = len(self.rows)
+            self.listener(row)
 
     def _show(self, row: Row, state: Any) -> None:
         figures = {name: f"{row[name]:.4f}" for name in ("loss", "valid_loss", "valid_rouge1") if name in row}
@@ -78,5 +74,5 @@ class Report(TrainerCallback):  # type: ignore[misc]
         elif "valid_loss" in row or len(self.rows) % 8 == 0:
             rate = (state.global_step - self.first) / max(time.monotonic() - self.start, 1e-9)
             left = (state.max_steps - state.global_step) / max(rate, 1e-9)
-            told = ", ".join(f"{name} {value}" for name, value in figures.items())
-            print(f"{self.label}: step {state.global_step}/{state.max_steps}, {told}, {rate:.1f}/s, {left:.0f} s left")
+            shown = ", ".join(f"{name} {value}" for name, value in figures.items())
+            print(f"{self.label}: step {state.global_step}/{state.max_steps}, {shown}, {rate:.1f}/s, {left:.0f} s left")

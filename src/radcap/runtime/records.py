@@ -1,7 +1,6 @@
-"""What a run was: the stable part goes into hashed results, the volatile part into runs/."""
+"""What a run ran with: versions and code go into hashed results; time, memory and host go into runs/."""
 
 import contextlib
-import hashlib
 import platform
 import resource
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from radcap import files, layout
@@ -18,31 +16,19 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datase
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions; torch's local build suffix is left out, as the lock file leaves it out."""
+    """Installed versions. A local build suffix such as torch's +cpu is left out, as in the lock file."""
     return {name: version(name).split("+")[0] for name in packages}
 
 
 def commit() -> str | None:
-    """The commit of the workspace, with -dirty where tracked files differ; None outside git."""
+    """The commit of the workspace, with -dirty if tracked files differ from it; None outside a git repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
 
 
-def code(*names: str) -> str:
-    """SHA-256 of modules of radcap (files) and of packages (folders, whole), by their paths below it."""
-    root = Path(__file__).parent
-    paths = [
-        path for name in names for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))
-    ]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(f"{path.relative_to(root).as_posix()} {files.sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def peaks() -> dict[str, int | None]:
-    """Peak memory of this process, and of its GPU where it uses one, in MiB."""
+def peak_memory() -> dict[str, int | None]:
+    """Peak memory of this process, and of its GPU if it uses one, in MiB."""
     peak, torch = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _cuda()
     return {
         "peak_memory_mib": round(peak / (1024 if sys.platform == "linux" else 1024**2)),
@@ -51,27 +37,27 @@ def peaks() -> dict[str, int | None]:
 
 
 def _cuda() -> Any:
-    """torch, where it was imported and sees a GPU."""
+    """torch, if it has been imported and sees a GPU."""
     torch: Any = sys.modules.get("torch")
     return torch if torch is not None and torch.cuda.is_available() else None
 
 
 def device() -> str:
-    """What computes: the GPU's name, or the kind of processor. Other kinds give other last digits."""
+    """The name of the GPU, or the kind of processor. On another kind the last digits of results differ."""
     torch = _cuda()
     return str(torch.cuda.get_device_name()) if torch else platform.machine()
 
 
 @contextlib.contextmanager
-def volatile(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
-    """Write runs/<stage>[@model].json when the block ends well: seconds, peak memory, host, commit, device.
+def run_record(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]:
+    """Write runs/<stage>[@model].json when the block succeeds: seconds, peak memory, host, commit, device.
 
-    The block may add to the record that it is given.
+    The block may add entries to the record that it is given.
     """
     start = time.perf_counter()
     record: dict[str, Any] = {}
     yield record
-    memory = peaks()
+    memory = peak_memory()
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mib": memory["peak_memory_mib"],

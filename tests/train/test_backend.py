@@ -1,5 +1,6 @@
-"""Activation checkpointing gives equal gradients, and a tower in which nothing trains is run once, forward."""
+"""Activation checkpointing keeps the gradients and runs a frozen tower once, forward; GPUs get deterministic kernels."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -8,15 +9,15 @@ import torch
 from radcap.adapt.lora import add_lora
 from radcap.models.inputs import encode, fill
 from radcap.settings import PublishedRow
-from radcap.train.fit import batch
+from radcap.train.backend import enable_activation_checkpointing, use_deterministic_kernels
+from radcap.train.examples import collate_examples
 from radcap.train.loss import caption_loss
-from radcap.train.phases import freeze
-from radcap.train.recompute import recompute_layers
+from radcap.train.unfreezing import freeze_components
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, fresh
 
 LANGUAGE = PublishedRow(r=4, alpha=8, targets=("language.query", "language.value"))
-# What stands before the language model. IDEFICS' gated layers, of the connector too, stand within it.
+# What comes before the language model. IDEFICS' gated layers belong to its connector but lie within the language model.
 TOWERS = (
     "vision_tower",
     "vision_model",
@@ -32,7 +33,7 @@ TOWERS = (
 def with_frozen_tower(key: str):
     loaded = fresh(key)
     if PARAMS.models[key].tuning == "full":
-        freeze(loaded.family, loaded.model, ("vision", "connector"))
+        freeze_components(loaded.family, loaded.model, ("vision", "connector"))
         return loaded, loaded.model
     lora = PARAMS.adapters.model_copy(update={"strategy": "published", "r": "published", "alpha": "published"})
     return loaded, add_lora(loaded, lora, LANGUAGE)[0]
@@ -42,7 +43,7 @@ def inputs_of(loaded, key: str):
     prompt = fill(PARAMS.models[key].template, "Describe it.")
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
     examples = [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)]
-    return batch(examples, loaded.family, pad_id=loaded.family.pad_id(loaded.processor))
+    return collate_examples(examples, loaded.family, pad_id=loaded.family.pad_id(loaded.processor))
 
 
 def step(model, inputs) -> None:
@@ -52,7 +53,7 @@ def step(model, inputs) -> None:
 
 
 def tower_parts(model) -> dict[str, torch.nn.Module]:
-    """The towers' modules without children."""
+    """The modules of the towers that have no children."""
     parts = {}
     for name, module in model.named_modules():
         path = name.removeprefix("base_model.model.").removeprefix("model.").split(".")
@@ -63,7 +64,7 @@ def tower_parts(model) -> dict[str, torch.nn.Module]:
 
 @pytest.mark.parametrize("every", [0, 1])
 @pytest.mark.parametrize("key", KEYS)
-def test_a_tower_in_which_nothing_trains_runs_forward_once_and_never_backward(key: str, every: int) -> None:
+def test_a_frozen_tower_runs_forward_once_and_never_backward(key: str, every: int) -> None:
     loaded, model = with_frozen_tower(key)
     inputs = inputs_of(loaded, key)
     parts = tower_parts(model)
@@ -81,7 +82,7 @@ def test_a_tower_in_which_nothing_trains_runs_forward_once_and_never_backward(ke
     forward.clear()
     for name, part in parts.items():
         part.register_full_backward_hook(lambda *_, name=name: backward.update([name]))
-    recompute_layers(model, every)
+    enable_activation_checkpointing(model, every)
     step(model, inputs)
     assert dict(forward) == once
     assert dict(backward) == {}
@@ -89,18 +90,35 @@ def test_a_tower_in_which_nothing_trains_runs_forward_once_and_never_backward(ke
 
 @pytest.mark.parametrize("key", KEYS)
 def test_recomputed_layers_give_the_same_gradients(key: str) -> None:
-    found = []
+    results = []
     for every in (0, 1, 2):
         loaded = fresh(key)
-        # Batch norms in training count what they see, twice if run twice; their tower's own layers are not recomputed.
+        # Batch norms update their statistics in training mode, twice if they run twice; the layers of their tower are not
+        # recomputed.
         loaded.model.train()
         for module in loaded.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        recompute_layers(loaded.model, every)
-        again = sum(bool(getattr(module, "gradient_checkpointing", False)) for module in loaded.model.modules())
+        enable_activation_checkpointing(loaded.model, every)
+        recomputed = sum(bool(getattr(module, "gradient_checkpointing", False)) for module in loaded.model.modules())
         step(loaded.model, inputs_of(loaded, key))
-        found.append((again, torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None])))
-    assert found[0][0] == 0 < found[2][0] < found[1][0]
-    for _, gradients in found[1:]:
-        assert torch.allclose(gradients, found[0][1], rtol=1e-5, atol=1e-7)
+        results.append(
+            (recomputed, torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None]))
+        )
+    assert results[0][0] == 0 < results[2][0] < results[1][0]
+    for _, gradients in results[1:]:
+        assert torch.allclose(gradients, results[0][1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_deterministic_kernels_are_requested_only_if_there_is_a_gpu(
+    cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        use_deterministic_kernels()
+        assert torch.are_deterministic_algorithms_enabled() == cuda
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None) == (":4096:8" if cuda else None)
+    finally:
+        torch.use_deterministic_algorithms(False)

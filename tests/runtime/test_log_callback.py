@@ -1,4 +1,4 @@
-"""Progress: a bar with loss, rate and time left on a terminal, plain lines elsewhere."""
+"""Training progress: a bar with loss, rate and remaining time on a terminal, plain lines elsewhere."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ def test_a_terminal_gets_a_bar(rows, monkeypatch: pytest.MonkeyPatch, capsys) ->
     assert "step 3/3" not in out
     shown = bar.replace("\r", "\n").splitlines()
     last = next(line for line in reversed(shown) if "smolvlm_500m" in line)
-    # share, step, time gone < time left, rate, loss
+    # percentage, step, elapsed time < remaining time, rate, loss
     assert re.search(r"smolvlm_500m: +100%.* 3/3 \[\d+:\d+<\d+:\d+, .*(step/s|s/step), (valid_)?loss=\d+\.\d{4}", last)
 
 
@@ -25,6 +25,6 @@ def test_elsewhere_lines_are_printed(rows, capsys) -> None:  # noqa: F811
     out, bar = capsys.readouterr()
     assert "100%" not in bar
     lines = [line for line in out.splitlines() if re.match(r"smolvlm_500m: step \d+/16, ", line)]
-    # Sixteen validations, and half as many other rows' lines at least.
+    # All sixteen validations are printed.
     assert len([line for line in lines if "valid_loss" in line]) == 16
     assert all(re.search(r"(valid_)?loss \d+\.\d{4}, \d+\.\d/s, \d+ s left$", line) for line in lines)

@@ -1,4 +1,4 @@
-"""Progress for people: a bar with rate and remaining time on a terminal, plain lines in a log."""
+"""Progress of a loop: a bar with rate and remaining time on a terminal, plain lines in a log."""
 
 import sys
 import time
