@@ -1,20 +1,16 @@
-"""Headless Chromium over the WebDriver protocol (W3C), with nothing but Debian's chromium and chromium-driver."""
+"""Headless Chromium by selenium, with Debian's chromium and chromium-driver; nothing is downloaded."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
+import os
 import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 PROGRAMS = ("chromium", "chromedriver")
 FLAGS = (
@@ -29,17 +25,15 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 KEYS = {
-    "Tab": "\ue004",
-    "Enter": "\ue007",
-    "Escape": "\ue00c",
-    "End": "\ue010",
-    "Home": "\ue011",
-    "Left": "\ue012",
-    "Right": "\ue014",
-    "Down": "\ue015",
+    "Tab": Keys.TAB,
+    "Enter": Keys.RETURN,
+    "Escape": Keys.ESCAPE,
+    "End": Keys.END,
+    "Home": Keys.HOME,
+    "Left": Keys.ARROW_LEFT,
+    "Right": Keys.ARROW_RIGHT,
+    "Down": Keys.ARROW_DOWN,
 }
-# Local, whatever proxies the environment names.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def missing() -> list[str]:
@@ -48,91 +42,51 @@ def missing() -> list[str]:
 
 
 class Browser:
-    """One window. Errors of the driver are RuntimeErrors in its own words."""
+    """One window, in the words of these tests. Errors are selenium's."""
 
-    def __init__(self, base: str, flags: list[str]) -> None:
-        options = {"args": flags, "binary": shutil.which(PROGRAMS[0])}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        self._base = f"{base}/session"
-        self._base += "/" + self._call("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
 
     def open(self, url: str) -> None:
-        self._call("POST", "/url", {"url": url})
+        self.driver.get(url)
 
     def run(self, script: str, *values: Any) -> Any:
         """The body of a function in the page: what it returns."""
-        return self._call("POST", "/execute/sync", {"script": script, "args": list(values)})
+        return self.driver.execute_script(script, *values)
 
     def wait(self, script: str, *, seconds: float = 20) -> Any:
         """Until an expression is true: its value."""
-        end = time.monotonic() + seconds
-        while not (value := self.run(f"return {script}")):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{script} was not true after {seconds} s")
-            time.sleep(0.02)
-        return value
+        return WebDriverWait(self.driver, seconds, poll_frequency=0.02).until(lambda _: self.run(f"return {script}"))
 
     def press(self, *keys: str) -> None:
         """Keys, one after another, to what has the focus: names of KEYS, or text to type."""
-        text = [key for name in keys for key in KEYS.get(name, name)]
-        strokes = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
-        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+        actions = ActionChains(self.driver, duration=0)
+        actions.send_keys(*(KEYS.get(key, key) for key in keys)).perform()
 
     def devtools(self, command: str, **parameters: Any) -> Any:
         """A command of the DevTools protocol."""
-        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+        return self.driver.execute_cdp_cmd(command, parameters)
 
     def complaints(self) -> list[str]:
         """What the console holds of warnings and errors since the last call."""
-        return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
+        return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
-
-    def quit(self) -> None:
-        self._call("DELETE", "")
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self._base + path, data=data, method=method, headers=headers)
-        try:
-            with _OPENER.open(request, timeout=120) as response:
-                return json.load(response)["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(json.load(error)["value"]["message"]) from None
+        assert self.driver.save_screenshot(str(path))
 
 
 @contextlib.contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     """A fresh browser with a profile of its own, and its driver; both are gone after the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="radcap-chromium-", ignore_cleanup_errors=True) as profile:
-        command = [PROGRAMS[1], f"--port={port}"]
-        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            _until_ready(f"http://127.0.0.1:{port}/status")
-            browser = Browser(f"http://127.0.0.1:{port}", [*FLAGS, f"--user-data-dir={profile}", *flags])
-            try:
-                yield browser
-            finally:
-                browser.quit()
-        finally:
-            driver.terminate()
-            driver.wait()
-
-
-def _until_ready(url: str) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            with _OPENER.open(url, timeout=5) as response:
-                if json.load(response)["value"]["ready"]:
-                    return
-        except OSError:
-            pass
-        if time.monotonic() > end:
-            raise TimeoutError(f"{PROGRAMS[1]} did not answer")
-        time.sleep(0.05)
+    # The driver is local, whatever proxies the environment names.
+    os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1")
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which(PROGRAMS[0]))
+    for flag in (*FLAGS, *flags):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(executable_path=shutil.which(PROGRAMS[1])))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

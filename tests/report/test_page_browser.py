@@ -241,16 +241,28 @@ def test_nothing_moves_while_it_loads(page: Browser) -> None:
     assert page.run(script) == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
-    page.devtools(
-        "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500
-    )
+# As wide as a font gets that a machine may have in place of the page's.
+WIDE_FONT = '* { font-family: "DejaVu Sans Mono", monospace !important; letter-spacing: 1px !important }'
+TOO_WIDE = """const width = document.documentElement.clientWidth;
+    return [document.documentElement.scrollWidth - width, document.getElementById('example').scrollWidth - width]"""
+
+
+@pytest.mark.parametrize("style", ["", WIDE_FONT], ids=["own fonts", "a wide font"])
+@pytest.mark.parametrize("mobile", [True, False])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_window(page: Browser, width: int, mobile: bool, style: str) -> None:
+    """Neither the page, whose headings hold words longer than a phone is wide, nor an example."""
+    page.devtools("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=mobile)
     try:
-        wide = "return [document.documentElement, document.getElementById('example')].map(n => n.scrollWidth - n.clientWidth)"
+        page.run(
+            "const sheet = new CSSStyleSheet(); sheet.replaceSync(arguments[0]); document.adoptedStyleSheets = [sheet]",
+            style,
+        )
+        assert page.run(TOO_WIDE)[0] <= 0
         page.run("document.getElementById('list').focus()")
         page.press("Enter")
-        assert max(page.run(wide)) <= 0
+        assert page.run("return document.getElementById('example').open")
+        assert max(page.run(TOO_WIDE)) <= 0
     finally:
         page.devtools("Emulation.clearDeviceMetricsOverride")
 
