@@ -95,8 +95,8 @@ def test_a_run_resumes_where_it_was_killed(key: str, sixteen, tmp_path: Path, ca
     assert f"{key}: resumes from step 7/12" in capsys.readouterr().out
 
 
-# (steps between checkpoints, step of the kill), step of the checkpoint: after the validation of an epoch, at a row of
-# the log, between two rows, in the first epoch, and in the middle of an epoch.
+# (steps between checkpoints, step of the kill), step of the checkpoint. Some are after the validation of an epoch, at a
+# row of the log, between two rows, or in the first epoch. Each run is killed twice.
 MOMENTS = [
     ("smolvlm_500m", (5, 6), 5),
     ("smolvlm_500m", (2, 3), 2),
