@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from rouge_score.rouge_scorer import RougeScorer
 from transformers import GenerationConfig, TrainerCallback
 
 from radcap.models.inputs import collate, encode
@@ -97,6 +96,9 @@ def mean_rouge1(examples: Examples, *, rows: int, batch_size: int, max_new_token
         output = model.generate(**on_device, generation_config=config)
         new_tokens = output[:, inputs[family.ids].shape[1] :]
         captions += family.tokenizer(processor).batch_decode(new_tokens, skip_special_tokens=True)
+    # It imports nltk, for a second and a half; most runs select by something else.
+    from rouge_score.rouge_scorer import RougeScorer
+
     scorer = RougeScorer(["rouge1"])
     scores = [
         scorer.score(reference, caption)["rouge1"].fmeasure
