@@ -4,6 +4,7 @@ from radcap import files, layout, records, settings, tracking
 from radcap.data import articles, store
 from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
+from radcap.quiet import quiet_libraries
 from radcap.report import tables, write
 from radcap.report.page.collect import page
 from radcap.report.study import inputs
@@ -26,5 +27,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

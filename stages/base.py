@@ -6,6 +6,7 @@ from radcap import files, layout, records, seeds, settings
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
+from radcap.quiet import quiet_libraries
 from radcap.train.pretrain import pretrain
 
 
@@ -30,5 +31,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -13,6 +13,7 @@ from radcap.caption.prompts import training_prompts
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
+from radcap.quiet import quiet_libraries
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
 from radcap.train.log import as_csv
@@ -91,5 +92,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -13,6 +13,7 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.base import Loaded
+from radcap.quiet import quiet_libraries
 
 
 def main(key: str) -> None:
@@ -64,5 +65,6 @@ def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -10,6 +10,7 @@ from radcap.modality.fit import Recipe, fit
 from radcap.modality.pixels import Pixels
 from radcap.modality.predict import probabilities
 from radcap.modality.results import Predictions
+from radcap.quiet import quiet_libraries
 from radcap.train.log import as_csv
 
 
@@ -58,5 +59,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

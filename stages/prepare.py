@@ -3,6 +3,7 @@
 from radcap import records, settings
 from radcap.data.prepare import prepare
 from radcap.errors import one_line_errors
+from radcap.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -15,5 +16,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

@@ -13,6 +13,7 @@ from radcap.errors import UserError, one_line_errors
 from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.results import write_per_caption
+from radcap.quiet import quiet_libraries
 from radcap.train.log import read_log
 
 
@@ -60,5 +61,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -4,6 +4,7 @@ from radcap import files, layout, records, seeds, settings
 from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.metrics import scorers
+from radcap.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -18,5 +19,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

@@ -11,7 +11,7 @@ from tests.models_for_tests import PARAMS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src/radcap"
 # They validate, place, start, record and report; a result depends on none of them.
-PLUMBING = {"__init__", "settings", "errors", "layout", "files", "records", "tracking", "progress", "processes"}
+PLUMBING = {"__init__", "settings", "errors", "layout", "files", "records", "tracking", "progress", "processes", "quiet"}
 # Chosen by name at run time; only base builds a miniature's tokenizer.
 BY_NAME = {
     "prepare": {
