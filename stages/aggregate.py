@@ -8,6 +8,7 @@ from radcap.report import tables, write
 from radcap.report.page.collect import page
 from radcap.report.study import inputs
 from radcap.runtime import records, tracking
+from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -27,5 +28,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

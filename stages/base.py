@@ -7,6 +7,7 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.runtime import records
+from radcap.runtime.quiet import quiet_libraries
 from radcap.train.pretrain import pretrain
 
 
@@ -31,5 +32,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

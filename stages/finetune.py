@@ -14,6 +14,7 @@ from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.runtime import processes, records, tracking
 from radcap.runtime.checkpoints import checkpoints_of, locked_checkpoints
+from radcap.runtime.quiet import quiet_libraries
 from radcap.train.backend import use_deterministic_kernels
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
@@ -96,5 +97,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -14,6 +14,7 @@ from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.base import Loaded
 from radcap.runtime import processes, records
+from radcap.runtime.quiet import quiet_libraries
 
 
 def main(key: str) -> None:
@@ -65,5 +66,6 @@ def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -11,6 +11,7 @@ from radcap.modality.pixels import Pixels
 from radcap.modality.predict import probabilities
 from radcap.modality.results import Predictions
 from radcap.runtime import records
+from radcap.runtime.quiet import quiet_libraries
 from radcap.train.log import as_csv
 
 
@@ -59,5 +60,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

@@ -4,6 +4,7 @@ from radcap import settings
 from radcap.data.prepare import prepare
 from radcap.errors import one_line_errors
 from radcap.runtime import records
+from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -16,5 +17,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

@@ -14,6 +14,7 @@ from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.results import write_per_caption
 from radcap.runtime import records, tracking
+from radcap.runtime.quiet import quiet_libraries
 from radcap.train.log import read_log
 
 
@@ -61,5 +62,6 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main(sys.argv[1])

@@ -5,6 +5,7 @@ from radcap.data import store
 from radcap.errors import one_line_errors
 from radcap.metrics import scorers
 from radcap.runtime import records
+from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -19,5 +20,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    quiet_libraries()
     with one_line_errors():
         main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,17 +17,30 @@ class UserError(ValueError):
     """A mistake that the user can mend: the message says what, where and what is allowed."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with one clear line instead of a traceback: exit code 2 for a UserError, 130 for Ctrl-C."""
+    """End the process with one clear line instead of a traceback: exit code 2 for a UserError, 130 for Ctrl-C.
+
+    Another signal that a command takes care of gives 128 and its number, as in a shell.
+    """
     try:
         yield
     except UserError as error:
         print(f"radcap: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("radcap: interrupted; nothing half-written is left behind", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
+        how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        print(f"radcap: {how}; nothing half-written is left behind", file=sys.stderr)
+        sys.exit(128 + number)
 
 
 def first_mistake(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,15 @@ class Project:
 
     folder: Path
 
-    def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, *command: str, terminal: int | None = None, **environment: str) -> "subprocess.Popen[str]":
+        """Output and errors go to a pipe, or to a terminal of that file descriptor."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
         env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}", "HF_HUB_OFFLINE": "1", **environment}
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=env,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.STDOUT,
             text=True,
             # Ctrl-C reaches it, also where tests run in the background of a script, which ignores it.
@@ -128,22 +129,27 @@ def copy(folder: Path, *, small: bool = True) -> Project:
     return project
 
 
-def repro_side_by_side(projects: Sequence[Project]) -> None:
-    """`dvc repro` in every project at once."""
-    running = [project.start("dvc", "repro") for project in projects]
-    for process in running:
-        output, _ = process.communicate()
-        assert process.returncode == 0, output[-4000:]
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[Project, str]:
+    """Two small projects and what their runs printed: one by `dvc repro`, one by `radcap repro`; both committed."""
+    folders = (tmp_path_factory.mktemp(name) for name in ("first", "second"))
+    commands = (("dvc", "repro"), ("radcap", "repro", "--jobs", "2"))
+    running = [
+        (project := copy(folder), project.start(*command)) for folder, command in zip(folders, commands, strict=True)
+    ]
+    outputs = {}
+    for project, process in running:
+        outputs[project], _ = process.communicate()
+        assert process.returncode == 0, outputs[project][-4000:]
+        project.commit("results")
+    return outputs
 
 
 @pytest.fixture(scope="session")
-def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
-    """Two small projects, each with its own `dvc repro` done and committed."""
-    pair = (copy(tmp_path_factory.mktemp("first")), copy(tmp_path_factory.mktemp("second")))
-    repro_side_by_side(pair)
-    for project in pair:
-        project.commit("results")
-    return pair
+def clones(built: dict[Project, str]) -> tuple[Project, Project]:
+    """Two small projects with their results: of `dvc repro`, and of `radcap repro`."""
+    first, second = built
+    return first, second
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 
 from radcap import cli
 from radcap.caption.lines import read
+from radcap.launch.display import without_label
+from radcap.launch.dvc_commands import ROUTINE, RUNS
 from tests.models_for_tests import PARAMS
 from tests.pipeline.conftest import FULL_KEYS, KEYS, LORA_KEYS, Project, copy
 
@@ -36,6 +38,39 @@ def test_two_clones_give_the_same_bytes(clones) -> None:
         "reports/summary.md",
         "plots/modality.csv",
     } <= first.keys()
+
+
+RATE = r"\d+\.\d(/s| s each)(, (\d+ s|\d+:\d\d) left)?"
+FIGURES = r"(, \w+ \d+\.\d{4})*"
+# What stages print, after their names.
+STAGE_LINES = re.compile(
+    r"(train|valid|test): \d+ rows in, \d+ out, \d+ quarantined"
+    rf"|([a-z ]+: )?(step )?\d+/\d+{FIGURES}, {RATE}"
+    rf"|epoch \d+/\d+: loss \d+\.\d{{4}}{FIGURES}"
+    r"|phase \d+/\d+, (frozen: [a-z, ]+|nothing frozen), [\d,]+ parameters train"
+    rf"|keeps the weights of step \d+.*"
+    r"|[a-z]+: \d+ of \d+ captions cut, \d+ empty"
+    r"|see reports/summary\.md, or reports/index\.html in a browser"
+)
+
+
+def test_every_line_is_known(built: dict[Project, str]) -> None:
+    """Of DVC, radcap and the stages. Another comes from a library: a user can do something about it, or it is hidden
+    in radcap.quiet."""
+    by_dvc, by_radcap = built.values()
+    unknown, stage = [], ""
+    for line in filter(None, by_dvc.splitlines()):
+        if match := RUNS.match(line):
+            stage = match[1]
+        elif not (ROUTINE.fullmatch(line) or STAGE_LINES.fullmatch(without_label(stage, line))):
+            unknown.append(line)
+    *lines, last = by_radcap.splitlines()
+    for line in lines:
+        _, _, text = line.partition(" | ")
+        if not (re.fullmatch(r"runs|done in (\d+ s|\d+:\d\d)", text) or STAGE_LINES.fullmatch(text)):
+            unknown.append(line)
+    assert unknown == []
+    assert re.fullmatch(r"12 of 12 stages done, (\d+ s|\d+:\d\d)", last)
 
 
 def test_trained_weights_repeat_too(clones) -> None:

@@ -18,9 +18,10 @@ def check(_: argparse.Namespace) -> None:
 
 
 def repro(options: argparse.Namespace) -> None:
-    from radcap import launch, settings
+    from radcap import settings
+    from radcap.launch.repro import repro
 
-    launch.repro(settings.load(), jobs=options.jobs)
+    repro(settings.load(), jobs=options.jobs)
 
 
 def sheet(options: argparse.Namespace) -> None:

@@ -1,28 +1,188 @@
-"""Progress of a loop: a bar with rate and remaining time on a terminal, plain lines in a log."""
+"""Progress of a loop: a bar on a terminal, plain lines in a log, or a small file that `radcap repro` reads."""
 
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
 
+from radcap.runtime import processes
+
+# Names the file that tells `radcap repro` how far a stage's current loop is.
+VARIABLE = "RADCAP_PROGRESS"
 Item = TypeVar("Item")
-SILENCE = 1.0
+
+
+def duration(seconds: float) -> str:
+    """18 s, 3:12 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a loop stands. `rate` in items per second, 0 before the first; `figures` such as the current loss."""
+
+    label: str
+    done: int
+    total: int
+    unit: str
+    figures: Mapping[str, float]
+    rate: float
+
+    def count(self) -> str:
+        return f"{self.unit} {self.done}/{self.total}".strip()
+
+    def figure_texts(self) -> list[str]:
+        """The figures."""
+        return [f"{name} {value:.4f}" for name, value in self.figures.items()]
+
+    def speed(self) -> list[str]:
+        """Rate and time left, where there is one."""
+        if not self.rate:
+            return []
+        rate = f"{self.rate:.1f}/s" if self.rate >= 1 else f"{1 / self.rate:.1f} s each"
+        left = (self.total - self.done) / self.rate
+        return [rate, f"{duration(left)} left"] if left else [rate]
+
+    def text(self) -> str:
+        return ", ".join([self.count(), *self.figure_texts(), *self.speed()])
+
+
+class Progress:
+    """How far one loop of `total` items is, `done` of them from before. Of several processes, the first shows it."""
+
+    def __init__(self, label: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.first, self.start = done, time.monotonic()
+        self.figures: dict[str, float] = {}
+        self.view = _view() if processes.is_main_process() else None
+        self.update(done)
+
+    def update(self, done: int, figures: Mapping[str, float] | None = None, *, milestone: bool = False) -> None:
+        """So many items are done. `figures` replace older ones of their names; a log gets a line at every milestone."""
+        self.figures |= figures or {}
+        if self.view:
+            rate = (done - self.first) / max(time.monotonic() - self.start, 1e-9)
+            self.view.show(Status(self.label, done, self.total, self.unit, self.figures, rate), milestone=milestone)
+
+    def close(self) -> None:
+        if self.view:
+            self.view.close()
+            self.view = None
 
 
 def track(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
     """Yield the items while showing how far it is."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    progress = Progress(label, total)
+    try:
+        for number, item in enumerate(items, start=1):
+            yield item
+            progress.update(number)
+    finally:
+        progress.close()
 
-        yield from tqdm(items, total=total, desc=label, unit="", file=sys.stderr)
-        return
-    start = time.monotonic()
-    tenth, told = max(total // 10, 1), start
-    for number, item in enumerate(items, start=1):
-        yield item
-        # What is over in a moment is not worth a line.
-        if total >= 100 and (number % tenth == 0 or number == total) and time.monotonic() - told > SILENCE:
-            told = time.monotonic()
-            rate = number / max(time.monotonic() - start, 1e-9)
-            left = (total - number) / rate
-            print(f"{label}: {number}/{total}, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr)
+
+class _View(Protocol):
+    def show(self, status: Status, *, milestone: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _view() -> _View:
+    if path := os.environ.get(VARIABLE):
+        return _File(Path(path))
+    return _Bar() if sys.stderr.isatty() else _Lines()
+
+
+class _File:
+    """The status as JSON, for whoever shows several loops at once; gone when the loop has ended."""
+
+    INTERVAL = 0.2
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.last_shown = path, 0.0
+
+    def show(self, status: Status, *, milestone: bool) -> None:
+        if time.monotonic() - self.last_shown < self.INTERVAL:
+            return
+        self.last_shown = time.monotonic()
+        partial = self.path.with_suffix(".part")
+        # Work goes on where nobody reads any more, or no room is left.
+        with contextlib.suppress(OSError):
+            partial.write_text(json.dumps(asdict(status)), encoding="utf-8")
+            partial.replace(self.path)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Status | None:
+    """What a file of RADCAP_PROGRESS says; None: no loop is under way."""
+    try:
+        return Status(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class _Bar:
+    """A bar of rich, drawn by this thread alone: forks of a process with a drawing thread may stand still."""
+
+    INTERVAL = 0.1
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        label, text = (TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[text]"))
+        self.bar = Progress(label, BarColumn(), text, console=Console(stderr=True), auto_refresh=False)
+        self.task = self.bar.add_task("", text="")
+        self.last_shown = 0.0
+        self.bar.start()
+        # A loop that is interrupted must not leave the cursor hidden.
+        atexit.register(self.bar.stop)
+
+    def show(self, status: Status, *, milestone: bool) -> None:
+        self.bar.update(
+            self.task,
+            description=status.label,
+            total=status.total,
+            completed=status.done,
+            text=status.text(),
+        )
+        if time.monotonic() - self.last_shown >= self.INTERVAL:
+            self.last_shown = time.monotonic()
+            self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.refresh()
+        self.bar.stop()
+        atexit.unregister(self.bar.stop)
+
+
+class _Lines:
+    """A line at every tenth of what takes long, and at milestones."""
+
+    SHORT, SILENCE = 100, 1.0
+
+    def __init__(self) -> None:
+        self.last_shown = time.monotonic()
+
+    def show(self, status: Status, *, milestone: bool) -> None:
+        tenth = max(status.total // 10, 1)
+        is_due = status.total >= self.SHORT and (status.done % tenth == 0 or status.done == status.total)
+        if milestone or (is_due and time.monotonic() - self.last_shown > self.SILENCE):
+            self.last_shown = time.monotonic()
+            print(f"{status.label}: {status.text()}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass

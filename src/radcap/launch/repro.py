@@ -3,19 +3,22 @@
 Each stage is a `dvc repro --single-item`, which is safe beside others; DVC alone decides what runs.
 """
 
-import json
-import subprocess
-import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from radcap.errors import UserError
+from radcap.launch.children import Children
+from radcap.launch.display import Display
+from radcap.launch.dvc_commands import Dvc, DvcFailed
 from radcap.settings import Settings
 
-DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 STAGES = ("base", "finetune", "generate", "score")
 # What runs once, before every model's stage of that name. The longest comes first.
 AWAITED = {"score": "scorers", "generate": "modality"}
+# Writes what every other stage depends on, so it runs before DVC is asked what has changed.
+FIRST, LAST = "resolve", "aggregate"
 
 
 def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
@@ -54,17 +57,42 @@ class Queue:
             del self.left[name]
 
 
+def stages(settings: Settings) -> list[str]:
+    """Every stage of the pipeline."""
+    of_models = [f"{stage}@{key}" for key in settings.models for stage in STAGES]
+    return [FIRST, "prepare", *AWAITED.values(), *of_models, LAST]
+
+
 def repro(settings: Settings, *, jobs: int) -> None:
-    """Bring the pipeline up to date with up to `jobs` stages at once. UserError when one fails."""
-    _run("resolve")
-    changed = set(json.loads(_output("status", "--json")))
+    """Bring the pipeline up to date with up to `jobs` stages at once.
+
+    UserError when a stage or DVC fails: stages that run beside it end first. Interrupted when a signal came: every
+    child has ended then.
+    """
+    children = Children()
+    with children.forwarding(), tempfile.TemporaryDirectory(prefix="radcap-repro-") as scratch:
+        display = Display(stages(settings), lanes=jobs)
+        try:
+            with display:
+                _repro(settings, Dvc(children, display, Path(scratch)), jobs=jobs)
+        except DvcFailed as failure:
+            display.failure(f"{failure.name} failed; its last lines:", failure.lines)
+            raise UserError(f"{failure.name} failed; its own message stands above") from None
+
+
+def _repro(settings: Settings, dvc: Dvc, *, jobs: int) -> None:
+    dvc.repro(FIRST, lane=0)
+    changed = dvc.changed()
+    lanes = chains(settings, changed)
+    reached = {stage for chain in lanes for stage in chain} | changed | {LAST}
+    dvc.display.unchanged([stage for stage in stages(settings) if stage not in (FIRST, *reached)])
     if "prepare" in changed:
-        _run("prepare")
-    queue = Queue(chains(settings, changed))
+        dvc.repro("prepare", lane=0)
+    queue = Queue(lanes)
     turn = threading.Condition()
     failed = threading.Event()
 
-    def work() -> None:
+    def work(lane: int) -> None:
         while True:
             with turn:
                 while (taken := queue.take()) is None and queue.left and not failed.is_set():
@@ -72,7 +100,7 @@ def repro(settings: Settings, *, jobs: int) -> None:
                 if taken is None or failed.is_set():
                     return
             try:
-                _run(taken[1])
+                dvc.repro(taken[1], lane=lane)
             except BaseException:
                 failed.set()
                 raise
@@ -83,26 +111,7 @@ def repro(settings: Settings, *, jobs: int) -> None:
                     turn.notify_all()
 
     with ThreadPoolExecutor(jobs) as pool:
-        for result in [pool.submit(work) for _ in range(jobs)]:
+        for result in [pool.submit(work, lane) for lane in range(jobs)]:
             result.result()
-    if subprocess.run([*DVC, "repro"], check=False).returncode:
-        raise UserError("dvc repro failed; its own message stands above")
-
-
-def _run(stage: str) -> None:
-    # One stage a command: between several, DVC keeps its lock and other lanes stand still.
-    command = [*DVC, "repro", "--quiet", "--single-item", stage]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip():
-            print(line.rstrip(), flush=True)
-    if process.wait():
-        raise UserError(f"stage {stage} failed; its own message stands above")
-
-
-def _output(*arguments: str) -> str:
-    done = subprocess.run([*DVC, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"dvc {arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.splitlines()[-1]
+    # What no lane was for: the last stage, and stages that a project has added.
+    dvc.repro(LAST, lane=0, whole=True)

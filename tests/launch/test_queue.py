@@ -2,7 +2,7 @@
 
 import pytest
 
-from radcap.launch import STAGES, Queue, chains
+from radcap.launch.repro import STAGES, Queue, chains
 from tests.models_for_tests import KEYS, PARAMS
 
 AWAITED = [["scorers"], ["modality"]]

@@ -1,0 +1,1 @@
+"""`radcap repro`: several stages at a time, with one display."""

@@ -1,0 +1,85 @@
+"""DVC's commands as child processes: what they say goes to the display, and stays whole where they fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from subprocess import PIPE, STDOUT
+
+from radcap.launch.children import Children
+from radcap.launch.display import Display
+from radcap.runtime import progress
+
+DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+# Lines that are shown again where a stage failed: a traceback of usual length, and DVC's own words after it.
+LAST = 40
+
+RUNS = re.compile(r"Running stage '(.+)':$")
+SKIPS = re.compile(r"Stage '(.+)' (?:didn't change, skipping|is cached - skipping run, checking out outputs)$")
+# What DVC says of every stage.
+ROUTINE = re.compile(
+    r"> .*|(?:Updating|Generating) lock file '.*'|Data and pipelines are up to date\."
+    r"|To track the changes with git, run:|\tgit add .*"
+    r"|To enable auto staging, run:|\tdvc config core\.autostage true|Use `dvc push` to .*"
+    # The page holds its pictures itself as long as they are few.
+    r"|WARNING: 'reports/images' is empty\."
+)
+
+
+class DvcFailed(Exception):
+    """A command of DVC ended with an error."""
+
+    def __init__(self, name: str, lines: Iterable[str]) -> None:
+        super().__init__(name)
+        self.name, self.lines = name, list(lines)
+
+
+class Dvc:
+    """Runs DVC's commands as children, with a folder for the progress files of their stages."""
+
+    def __init__(self, children: Children, display: Display, scratch: Path) -> None:
+        self.children, self.display, self.scratch = children, display, scratch
+
+    def changed(self) -> set[str]:
+        """Stages that are not up to date."""
+        # DVC cuts long lines of what it says about broken files.
+        environment = os.environ | {"COLUMNS": "200"}
+        with self.children.started([*DVC, "status", "--json"], stdout=PIPE, stderr=PIPE, env=environment) as process:
+            output, errors = process.communicate()
+        if process.returncode:
+            raise DvcFailed("dvc status", map(str.rstrip, errors.strip().splitlines()))
+        return set(json.loads(output.splitlines()[-1]))
+
+    def repro(self, stage: str, *, lane: int, whole: bool = False) -> None:
+        """Bring a stage up to date; `whole`: and all that it needs, and all else."""
+        # One stage a command: between several, DVC keeps its lock and other lanes stand still.
+        command = [*DVC, "repro", *([] if whole else ["--single-item", stage])]
+        file = self.scratch / f"lane-{lane}.json"
+        # Lines come as they are written, not when a buffer is full.
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        if self.display.live:
+            environment[progress.VARIABLE] = str(file)
+        last: deque[str] = deque(maxlen=LAST)
+        current = stage
+        self.display.check(stage, lane, file)
+        with self.children.started(command, stdout=PIPE, stderr=STDOUT, errors="replace", env=environment) as process:
+            assert process.stdout
+            for line in filter(None, map(str.rstrip, process.stdout)):
+                if skips := SKIPS.match(line):
+                    self.display.end(skips[1], lane, "up to date")
+                elif runs := RUNS.match(line):
+                    if self.display.states.get(current) == "running":
+                        self.display.end(current, lane, "done")
+                    current = runs[1]
+                    self.display.run(current, lane, file)
+                elif not (ROUTINE.fullmatch(line) or self.children.signal):
+                    last.append(line)
+                    self.display.line(current, line)
+        self.display.end(current, lane, "failed" if process.returncode else "done")
+        if process.returncode:
+            raise DvcFailed(current, last)
