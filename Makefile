@@ -13,6 +13,8 @@ $(READY): requirements.lock pyproject.toml
 	python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
 	touch $@
 
+COVERAGE := --cov --cov-report=term-missing:skip-covered
+
 .PHONY: setup repro test test-all lint report help
 
 setup: $(READY)  ## make the environment with the pinned packages
@@ -20,11 +22,11 @@ setup: $(READY)  ## make the environment with the pinned packages
 repro: $(READY)  ## run the whole pipeline (dvc repro, two models side by side); what is up to date is skipped
 	radcap repro --jobs 2
 
-test: $(READY)  ## run the tests, under 12 minutes on two cores
-	python -m pytest -n 2 --dist loadfile
+test: $(READY)  ## run the tests, under 12 minutes on two cores, and show which lines none of them runs
+	python -m pytest -n 2 --dist loadfile $(COVERAGE)
 
 test-all: $(READY)  ## run the slow tests too
-	python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+	python -m pytest -n 2 --dist loadfile $(COVERAGE) -m "slow or not slow"
 
 lint: $(READY)  ## check style (ruff) and types (mypy)
 	ruff check .
