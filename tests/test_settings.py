@@ -53,18 +53,18 @@ MISTAKES = [
     ("score/protocol", "2027", "score.protocol: '2027' is not allowed; allowed: as-described, imageclef-2025, imageclef-2026"),
     ("models/smolvlm_500m/family", "bert", "configs/models/smolvlm_500m.yaml: family: 'bert' is not allowed; allowed: llava, idefics, qwen_vl, moondream, smolvlm, vision_gpt2, cnn_transformer"),
     ("models/smolvlm_500m/published", ABSENT, "configs/models/smolvlm_500m.yaml: published is missing; a model with tuning lora needs r, alpha and targets"),
-    ("models/smolvlm_500m/published/targets", ["q_proj"], "configs/models/smolvlm_500m.yaml: published.targets: 'q_proj' is no component.kind selector such as language.query or vision.*"),
-    ("models/smolvlm_500m/template", "hi", "configs/models/smolvlm_500m.yaml: template: 'hi' must hold {instruction} and no other field"),
-    ("models/smolvlm_500m/prompts", ["modality"], "configs/models/smolvlm_500m.yaml: prompts: must hold plain, and no prompt twice"),
+    ("models/smolvlm_500m/published/targets", ["q_proj"], "configs/models/smolvlm_500m.yaml: published.targets: 'q_proj' is not a component.kind selector such as language.query or vision.*"),
+    ("models/smolvlm_500m/template", "hi", "configs/models/smolvlm_500m.yaml: template: 'hi' must contain {instruction} and no other field"),
+    ("models/smolvlm_500m/prompts", ["modality"], "configs/models/smolvlm_500m.yaml: prompts: must contain plain, and each prompt once"),
     ("models/smolvlm_500m/prompts", ["plain", "cot"], "configs/models/smolvlm_500m.yaml: prompts.1: 'cot' is not allowed; allowed: plain, modality"),
-    ("models/vision_gpt2/prompts", ["plain", "modality"], "configs/models/vision_gpt2.yaml: prompts: modality is not allowed where modality_instruction is none"),
-    ("models/smolvlm_500m/modality_instruction", "{modality}", "configs/models/smolvlm_500m.yaml: modality_instruction: '{modality}' must hold {instruction}, and no other field but {modality}"),
-    ("models/smolvlm_500m/training_instruction", "{instruction} {label}", "configs/models/smolvlm_500m.yaml: training_instruction: '{instruction} {label}' must hold {instruction}, and no other field but {modality}"),
+    ("models/vision_gpt2/prompts", ["plain", "modality"], "configs/models/vision_gpt2.yaml: prompts: modality is not allowed if modality_instruction is none"),
+    ("models/smolvlm_500m/modality_instruction", "{modality}", "configs/models/smolvlm_500m.yaml: modality_instruction: '{modality}' must contain {instruction}, and no other field except {modality}"),
+    ("models/smolvlm_500m/training_instruction", "{instruction} {label}", "configs/models/smolvlm_500m.yaml: training_instruction: '{instruction} {label}' must contain {instruction}, and no other field except {modality}"),
     ("prompt/modality/labels", "guessed", "prompt.modality.labels: 'guessed' is not allowed; allowed: predicted, oracle"),
     ("generate/max_new_tokens", "p95", "generate.max_new_tokens: 'p95' is not allowed; allowed: a valid integer or p99"),
     ("full/phases", [{"share": 0.5, "frozen": []}], "full: phases: the shares of the phases must add up to 1, not 0.5"),
     ("full/phases", [{"share": 1.0, "frozen": ["tower"]}], "full.phases.0.frozen.0: 'tower' is not allowed; allowed: vision, connector, embeddings, language, head"),
-    ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: with all components frozen nothing would train"),
+    ("full/phases", [{"share": 1.0, "frozen": ["vision", "connector", "embeddings", "language", "head"]}], "full.phases.0.frozen: nothing would be trained with all components frozen"),
     ("models/qwen2_vl_2b/image", "small", "configs/models/qwen2_vl_2b.yaml: image: 'small' is not allowed; allowed: a valid dictionary or none"),
     ("profiles/sample/full/checkpointing", True, "profiles.sample.full.checkpointing: True is not allowed; allowed: a valid integer or none, all"),
     ("train/patience", 1, "train: patience must be 0 with select_by last, which compares no epochs"),
@@ -72,7 +72,7 @@ MISTAKES = [
     ("train/rates/head", 0.0, "train.rates.head: 0.0 is not allowed; allowed: a number greater than 0"),
     ("full/warmup", 0.1, "full: warmup must be 0.0 with schedule plateau"),
     ("modality/none", "ct", "modality.none: 'ct' is not allowed; allowed: other, drop"),
-    ("modality/miniature/depths", [1, 1], "configs/modality.yaml: miniature: 4 widths and 2 depths; a stage has one of each"),
+    ("modality/miniature/depths", [1, 1], "configs/modality.yaml: miniature: 4 widths and 2 depths; each stage needs one of both"),
     ("models", {}, "models: no model is listed; at least one is needed"),
 ]  # fmt: skip
 
@@ -94,7 +94,7 @@ def test_the_number_of_further_mistakes_is_told(tree: dict[str, Any]) -> None:
 def test_a_models_key_is_a_folders_name_of_its_own(tree: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as caught:
         settings.parse(changed(tree, f"models/{key}", tree["models"]["smolvlm_500m"]))
-    told = f"models: {key!r} may hold a-z, 0-9 and _ only, and not be base, modality, scorers"
+    told = f"models: {key!r} is no valid name; use a-z, 0-9 and _, but not base, modality, scorers"
     assert str(caught.value) == told
 
 
@@ -112,14 +112,14 @@ def test_the_tree_is_frozen(tree: dict[str, Any]) -> None:
 
 
 FILES = [
-    ("params.yaml", "a: [", "params.yaml is no valid YAML"),
-    ("params.yaml", "- 1", "params.yaml must hold keys and values"),
+    ("params.yaml", "a: [", "params.yaml is not valid YAML"),
+    ("params.yaml", "- 1", "params.yaml must be a mapping of keys to values"),
     ("params.yaml", None, "params.yaml not found; run from the project's root"),
-    ("configs/scorers.yaml", "a: [", "configs/scorers.yaml is no valid YAML"),
+    ("configs/scorers.yaml", "a: [", "configs/scorers.yaml is not valid YAML"),
     ("configs/modality.yaml", None, "configs/modality.yaml not found"),
-    ("configs/miniatures.yaml", "scorers: 3", "configs/miniatures.yaml: scorers must hold keys and values"),
+    ("configs/miniatures.yaml", "scorers: 3", "configs/miniatures.yaml: scorers must be a mapping of keys to values"),
     ("configs/models/smolvlm_500m.yaml", None, "models: 'smolvlm_500m' has no file configs/models/smolvlm_500m.yaml"),
-    ("configs/models/moondream2.yaml", "- 1", "configs/models/moondream2.yaml must hold keys and values"),
+    ("configs/models/moondream2.yaml", "- 1", "configs/models/moondream2.yaml must be a mapping of keys to values"),
 ]
 
 
@@ -160,7 +160,7 @@ def test_a_value_has_one_place(tmp_path: Path) -> None:
         tree["profiles"]["sample"]["scorers"]["bleurt"] = "elsewhere"
     with pytest.raises(UserError) as caught:
         settings.load(tmp_path)
-    assert str(caught.value) == "profiles.sample.scorers: bleurt belongs to configs/scorers.yaml alone"
+    assert str(caught.value) == "profiles.sample.scorers: bleurt can only be set in configs/scorers.yaml"
 
 
 def test_some_models_are_enough(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user did wrong, told in one line."""
+"""Mistakes of users, reported in one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: the message says what, where and what is allowed."""
+    """A mistake that the user can correct. The message says what is wrong, where, and what is allowed."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked this process to end."""
+    """A signal has asked this process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 def one_line_errors() -> Iterator[None]:
     """End the process with one clear line instead of a traceback: exit code 2 for a UserError, 130 for Ctrl-C.
 
-    Another signal that a command takes care of gives 128 and its number, as in a shell.
+    Another signal that the command handles gives 128 plus its number, as in a shell.
     """
     try:
         yield
@@ -44,19 +44,19 @@ def one_line_errors() -> Iterator[None]:
 
 
 def first_mistake(error: ValidationError) -> str:
-    """The first mistake of a pydantic report in one line (key, value, what is allowed), and how many more there are."""
+    """The first mistake of a pydantic report in one line (key, value, allowed values), and how many follow."""
     mistakes = error.errors()
     first = mistakes[0]
     place = _place(first)
     key = ".".join(place)
-    # A choice of types (a number, or a word) reports one mistake per type.
+    # A union of types (a number or a word) reports one mistake per type.
     same = [m for m in mistakes if _place(m) == place]
     if first["type"] == "missing":
         text = f"{key} is missing"
     elif first["type"] == "value_error":
         text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     else:
-        text = f"{key}: {first['input']!r} is not allowed; allowed: {' or '.join(_wanted(m) for m in same)}"
+        text = f"{key}: {first['input']!r} is not allowed; allowed: {' or '.join(_allowed(m) for m in same)}"
     more = len(mistakes) - len(same)
     return text + (f" (and {more} more)" if more else "")
 
@@ -68,9 +68,9 @@ def _place(mistake: Any) -> list[str]:
     ]
 
 
-def _wanted(mistake: Any) -> str:
+def _allowed(mistake: Any) -> str:
     if mistake["type"] == "literal_error":
         return str(mistake["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
-    wanted = str(mistake["msg"]).removeprefix("Input should be ")
+    allowed = str(mistake["msg"]).removeprefix("Input should be ")
     kind = {"greater_than": "a number ", "greater_than_equal": "a number ", "less_than": "a number "}
-    return kind.get(mistake["type"], "") + wanted
+    return kind.get(mistake["type"], "") + allowed

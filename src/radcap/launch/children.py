@@ -1,4 +1,4 @@
-"""Child processes that end with this one, whatever signal ends it."""
+"""Child processes that end with this process, whatever signal ends it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import psutil
 
 from radcap.errors import Interrupted
 
-# Seconds that interrupted children have to clean up.
+# Seconds for interrupted children to clean up.
 GRACE = 20.0
 
 
 class Children:
-    """Children in process groups of their own; while `forwarding`, a signal to this process ends all of them."""
+    """Children in their own process groups. While `forwarding`, a signal to this process ends all of them."""
 
     def __init__(self, *, grace: float = GRACE) -> None:
         self.grace = grace
@@ -28,12 +28,12 @@ class Children:
 
     @contextlib.contextmanager
     def forwarding(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM and a closed terminal interrupt all children and start no more; a second one kills them.
+        """Let Ctrl-C, SIGTERM and a closed terminal interrupt all children; a second signal kills them.
 
-        Raises Interrupted at the end of the block then, whatever else went wrong in it.
+        No child starts after a signal. The block then ends with Interrupted, whatever else went wrong in it.
         """
         signals = [signal.SIGINT, signal.SIGTERM]
-        # Under nohup the work goes on without a terminal.
+        # Under nohup, work continues without a terminal.
         signals += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
         before = {number: signal.signal(number, self._end) for number in signals}
         try:
@@ -44,15 +44,15 @@ class Children:
             self.check()
 
     def check(self) -> None:
-        """Raise Interrupted when a signal has come."""
+        """Raise Interrupted if a signal has arrived."""
         if self.signal:
             raise Interrupted(self.signal)
 
     @contextlib.contextmanager
     def started(self, command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-        """A child that asks nothing and has ended when the block has. Raises Interrupted when a signal ended it."""
+        """A child without input, which has ended when the block ends. Raises Interrupted if a signal ended it."""
         self.check()
-        # A group of its own: Ctrl-C on a terminal would reach it a second time, in the middle of its cleaning up.
+        # In the same group, Ctrl-C on a terminal would reach the child twice and disturb its cleaning up.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, process_group=0, **options)
         self.running.add(process)
         if self.signal:
@@ -67,7 +67,7 @@ class Children:
         finally:
             self.running.discard(process)
         if self.signal:
-            # What it left in its group, such as a shell's background jobs, which ignore Ctrl-C.
+            # Kill what it left in its group, such as background jobs of a shell, which ignore Ctrl-C.
             _kill_group(process)
         self.check()
 
@@ -79,9 +79,9 @@ class Children:
         for process in list(self.running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
-        late = threading.Timer(self.grace, self._kill_all)
-        late.daemon = True
-        late.start()
+        timer = threading.Timer(self.grace, self._kill_all)
+        timer.daemon = True
+        timer.start()
 
     def _kill_all(self) -> None:
         for process in list(self.running):
@@ -89,7 +89,7 @@ class Children:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """A child and all that it started, those with groups of their own too."""
+    """Kill a child and all its descendants, also those in other process groups."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for descendant in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):

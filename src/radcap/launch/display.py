@@ -1,4 +1,4 @@
-"""What `radcap repro` shows: one live display on a terminal, plain lines with their stage's name elsewhere."""
+"""The output of `radcap repro`: one live display on a terminal, elsewhere plain lines that start with their stage."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from radcap.runtime.progress import duration
 State = Literal["waiting", "checking", "running", "done", "up to date", "failed", "stopped"]
 ENDED = ("done", "up to date")
 STYLES = {"running": "cyan", "done": "green", "up to date": "dim", "failed": "bold red", "stopped": "red"}
-# Narrower terminals have no room for a bar beside the figures.
+# A narrower terminal has no room for a bar beside the figures.
 WIDE = 100
 
 
 @dataclass
 class Lane:
-    """What a lane is at: a stage, the file that tells its progress, and since when."""
+    """A lane's current stage, the file with its progress, and its start time."""
 
     stage: str
     file: Path
@@ -38,7 +38,7 @@ class Lane:
 
 
 class Display:
-    """Which stage stands where, and which lane is at what. Any thread may tell it."""
+    """The state of every stage and what each lane does. Every thread may call it."""
 
     def __init__(self, stages: Sequence[str], *, lanes: int) -> None:
         self.states: dict[str, State] = dict.fromkeys(stages, "waiting")
@@ -63,11 +63,11 @@ class Display:
             self.console.print(self.summary())
 
     def unchanged(self, stages: Sequence[str]) -> None:
-        """These have nothing to do from the start."""
+        """These stages are up to date from the start."""
         self.states.update(dict.fromkeys(stages, "up to date"))
 
     def check(self, stage: str, lane: int, file: Path) -> None:
-        """A lane turns to a stage, which may turn out to be up to date."""
+        """A lane checks a stage, which may be up to date."""
         self.states[stage] = "checking"
         self.lanes[lane] = Lane(stage, file)
 
@@ -78,7 +78,7 @@ class Display:
         self._log(stage, "runs")
 
     def end(self, stage: str, lane: int, state: State) -> None:
-        """A lane is through with a stage."""
+        """A lane has finished a stage."""
         current = self.lanes[lane]
         if current and current.stage == stage:
             self.lanes[lane] = None
@@ -89,13 +89,13 @@ class Display:
         self._log(stage, f"{state}{took}")
 
     def line(self, stage: str, text: str) -> None:
-        """A line of a stage's output."""
+        """Print a line of the output of a stage."""
         start = Text(f"{stage} | ", style="dim")
-        # A log keeps lines as they are; a terminal wraps them.
+        # Wrap lines on a terminal only.
         self.console.print(start + Text.from_ansi(without_label(stage, text)), soft_wrap=self.live is None)
 
     def failure(self, title: str, lines: Sequence[str]) -> None:
-        """Words of what failed, once nothing is drawn any more."""
+        """Print the last lines of a failed stage, after the live display has ended."""
         self.console.print(Text(title, style="bold red"))
         for line in lines:
             self.console.print(Text(f"  {line}".rstrip(), style="red"), soft_wrap=True)
@@ -131,7 +131,7 @@ class Display:
             text: RenderableType = Text(state, style="dim")
             bar: RenderableType = ""
             if status:
-                # Last what a narrow terminal can do without.
+                # A narrow terminal cuts the end, so the least important comes last.
                 parts = [*status.speed()[::-1], *status.figure_texts(), status.count()]
                 text = without_label(lane.stage, f"{status.label}: {', '.join(parts)}")
                 bar = ProgressBar(status.total, status.done, width=12) if self.console.width >= WIDE else ""
@@ -139,7 +139,7 @@ class Display:
         return table
 
     def _stages(self) -> Table:
-        """A row for each model, below a row of the stages that all models share."""
+        """A row for each model, then a row for each stage that all models share."""
         parts = [stage.partition("@") for stage in self.states]
         kinds = list(dict.fromkeys(kind for kind, _, key in parts if key))
         keys = list(dict.fromkeys(key for _, _, key in parts if key))
@@ -159,6 +159,6 @@ class Display:
 
 
 def without_label(stage: str, text: str) -> str:
-    """A line of a stage's output without the stage's name, which stands before it already."""
+    """Remove the name of the stage from a line of its output, because each line starts with it already."""
     kind, _, key = stage.partition("@")
     return re.sub(rf"^{re.escape(kind)}( {re.escape(key)})?[:,]? ", "", text)

@@ -1,4 +1,4 @@
-"""DVC's commands as child processes: what they say goes to the display, and stays whole where they fail."""
+"""DVC commands as child processes. Their output goes to the display, and their errors are shown in full."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from radcap.launch.display import Display
 from radcap.runtime import progress
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
-# Lines that are shown again where a stage failed: a traceback of usual length, and DVC's own words after it.
+# Number of lines that are shown again when a stage fails: enough for a usual traceback and DVC's own message.
 LAST = 40
 
 RUNS = re.compile(r"Running stage '(.+)':$")
 SKIPS = re.compile(r"Stage '(.+)' (?:didn't change, skipping|is cached - skipping run, checking out outputs)$")
-# What DVC says of every stage.
+# What DVC prints for every stage.
 ROUTINE = re.compile(
     r"> .*|(?:Updating|Generating) lock file '.*'|Data and pipelines are up to date\."
     r"|To track the changes with git, run:|\tgit add .*"
     r"|To enable auto staging, run:|\tdvc config core\.autostage true|Use `dvc push` to .*"
-    # The page holds its pictures itself as long as they are few.
+    # The page contains its images itself as long as they are few.
     r"|WARNING: 'reports/images' is empty\."
 )
 
 
 class DvcFailed(Exception):
-    """A command of DVC ended with an error."""
+    """A DVC command ended with an error."""
 
     def __init__(self, name: str, lines: Iterable[str]) -> None:
         super().__init__(name)
@@ -40,14 +40,14 @@ class DvcFailed(Exception):
 
 
 class Dvc:
-    """Runs DVC's commands as children, with a folder for the progress files of their stages."""
+    """Runs DVC commands as children. `scratch` is a folder for the progress files of their stages."""
 
     def __init__(self, children: Children, display: Display, scratch: Path) -> None:
         self.children, self.display, self.scratch = children, display, scratch
 
     def changed(self) -> set[str]:
-        """Stages that are not up to date."""
-        # DVC cuts long lines of what it says about broken files.
+        """The names of all stages that are not up to date."""
+        # DVC shortens long lines when it reports broken files.
         environment = os.environ | {"COLUMNS": "200"}
         with self.children.started([*DVC, "status", "--json"], stdout=PIPE, stderr=PIPE, env=environment) as process:
             output, errors = process.communicate()
@@ -56,11 +56,11 @@ class Dvc:
         return set(json.loads(output.splitlines()[-1]))
 
     def repro(self, stage: str, *, lane: int, whole: bool = False) -> None:
-        """Bring a stage up to date; `whole`: and all that it needs, and all else."""
-        # One stage a command: between several, DVC keeps its lock and other lanes stand still.
+        """Bring one stage up to date, or with `whole` the whole pipeline."""
+        # One stage per command: between several stages DVC keeps its lock, and other lanes would have to wait.
         command = [*DVC, "repro", *([] if whole else ["--single-item", stage])]
         file = self.scratch / f"lane-{lane}.json"
-        # Lines come as they are written, not when a buffer is full.
+        # Show each line when it is written, not when a buffer is full.
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         if self.display.live:
             environment[progress.VARIABLE] = str(file)

@@ -1,6 +1,6 @@
-"""The pipeline with models side by side: DVC runs the stages of one repro one after another.
+"""Runs several models at a time; a single `dvc repro` runs one stage after another.
 
-Each stage is a `dvc repro --single-item`, which is safe beside others; DVC alone decides what runs.
+Each stage is a `dvc repro --single-item`, which may run beside others. DVC alone decides what has to run.
 """
 
 import tempfile
@@ -15,14 +15,14 @@ from radcap.launch.dvc_commands import Dvc, DvcFailed
 from radcap.settings import Settings
 
 STAGES = ("base", "finetune", "generate", "score")
-# What runs once, before every model's stage of that name. The longest comes first.
+# A stage of all models -> the shared stage that it waits for. The longest comes first.
 AWAITED = {"score": "scorers", "generate": "modality"}
-# Writes what every other stage depends on, so it runs before DVC is asked what has changed.
+# `resolve` writes a dependency of every other stage, so it runs before DVC is asked what has changed.
 FIRST, LAST = "resolve", "aggregate"
 
 
 def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
-    """Stages to offer to DVC, one chain per model that a change reaches in its order, what they wait for first."""
+    """Chains of stages for DVC to bring up to date: shared stages first, then one chain for each affected model."""
     everything = not changed.isdisjoint({"prepare", *AWAITED.values()})
     lanes = [[f"{stage}@{key}" for stage in STAGES] for key in settings.models]
     reached = [chain for chain in lanes if everything or changed.intersection(chain)]
@@ -30,14 +30,14 @@ def chains(settings: Settings, changed: set[str]) -> list[list[str]]:
 
 
 class Queue:
-    """Chains of stages for several workers: each stage once, in its chain's order, after what it waits for."""
+    """Hands out chains of stages to several workers: each stage once, in order, after the stage that it waits for."""
 
     def __init__(self, stages: list[list[str]]) -> None:
         self.left = {chain[0]: list(chain) for chain in stages}
         self.running: set[str] = set()
 
     def take(self) -> tuple[str, str] | None:
-        """(chain, its next stage) of a chain with most stages left, so that all end together; None: nothing yet."""
+        """(chain, next stage) of the chain with most stages left, so that all end together; None if all must wait."""
         free = [
             name
             for name, chain in self.left.items()
@@ -50,7 +50,7 @@ class Queue:
         return name, self.left[name][0]
 
     def done(self, name: str) -> None:
-        """The chain's stage has ended well."""
+        """A stage of the chain has succeeded."""
         self.running.discard(name)
         self.left[name].pop(0)
         if not self.left[name]:
@@ -66,8 +66,8 @@ def stages(settings: Settings) -> list[str]:
 def repro(settings: Settings, *, jobs: int) -> None:
     """Bring the pipeline up to date with up to `jobs` stages at once.
 
-    UserError when a stage or DVC fails: stages that run beside it end first. Interrupted when a signal came: every
-    child has ended then.
+    UserError if a stage or DVC fails, after the stages beside it have ended. Interrupted if a signal arrived, after all
+    children have ended.
     """
     children = Children()
     with children.forwarding(), tempfile.TemporaryDirectory(prefix="radcap-repro-") as scratch:
@@ -113,5 +113,5 @@ def _repro(settings: Settings, dvc: Dvc, *, jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         for result in [pool.submit(work, lane) for lane in range(jobs)]:
             result.result()
-    # What no lane was for: the last stage, and stages that a project has added.
+    # The rest: the last stage, and stages that a project has added.
     dvc.repro(LAST, lane=0, whole=True)

@@ -1,6 +1,6 @@
-"""What each stage's result depends on: the parameters that it reads and the code that it runs.
+"""What the result of each stage depends on: the parameters that it reads and the code that it runs.
 
-DVC's own `params:` and `deps:` cannot name what differs from model to model (its family's package, the section that
-trains it) without a list of all models in dvc.yaml, and they rerun a stage for a comment. The stage `resolve` writes
-one file per stage and model instead, and the stage depends on that file.
+DVC's own `params:` and `deps:` cannot express what differs between models (the package of its family, the section
+that trains it) without listing every model in dvc.yaml. They also rerun a stage when only a comment has changed.
+The stage `resolve` therefore writes one file per stage and model, and each stage depends on its file.
 """

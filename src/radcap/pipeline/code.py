@@ -1,6 +1,6 @@
 """The code that a stage runs: its script and the modules that it imports.
 
-A module counts by what decides in it: comments and docstrings change no hash.
+Comments and docstrings do not count: they change no hash.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# They validate, place, start, record and report. A result depends on none of them.
+# Packages that validate, start, record and report. No result depends on them.
 NEUTRAL = frozenset(
     {
         *("__init__", "cli", "commands", "errors", "files", "launch", "layout", "pipeline", "runtime", "settings"),
     }
 )
-# Chosen by name at run time, where no import shows it.
+# Modules that are chosen by name at run time; no import statement shows them.
 BY_NAME = {
     "prepare": ("data/phantoms/draw/*.py",),
     "aggregate": ("models/**/*.py", "models/full_size/*.json"),
 }
-# Named by a module and never run by the stage: only `base` makes tokenizers.
-NEVER_RUN = {"finetune": ("models/tokenizers.py",), "generate": ("models/tokenizers.py",)}
+# Modules that are imported but not run by the stage: only `base` makes tokenizers.
+NOT_RUN = {"finetune": ("models/tokenizers.py",), "generate": ("models/tokenizers.py",)}
 
 
 def code(script: Path, stage: str, *, family: str | None = None, model: str | None = None) -> dict[str, str]:
-    """{path: hash} of a stage's script, the modules that it imports, and the data files beside them.
+    """{path: hash} of the script of a stage, the modules that it imports, and the data files beside them.
 
-    `family` is the package of the stage's model, `model` its key: both are chosen by name. Paths are relative to the
-    package; the script's is its name.
+    `family` is the package of the stage's model and `model` its key; both are chosen by name at run time. Paths are
+    relative to the package.
     """
-    named = [path for pattern in BY_NAME.get(stage, ()) for path in PACKAGE.glob(pattern)]
+    by_name = [path for pattern in BY_NAME.get(stage, ()) for path in PACKAGE.glob(pattern)]
     if family:
-        named += (PACKAGE / "models" / "families" / family).glob("*.py")
+        by_name += (PACKAGE / "models" / "families" / family).glob("*.py")
     if model:
-        named += (PACKAGE / "models" / "full_size").glob(f"{model}.json")
-    never = {PACKAGE / name for name in NEVER_RUN.get(stage, ())}
-    modules = _closure([script, *(path for path in named if path.suffix == ".py")], never) - {script}
-    data = {path for path in named if path.suffix != ".py"} | {path for module in modules for path in _beside(module)}
+        by_name += (PACKAGE / "models" / "full_size").glob(f"{model}.json")
+    not_run = {PACKAGE / name for name in NOT_RUN.get(stage, ())}
+    modules = _closure([script, *(path for path in by_name if path.suffix == ".py")], not_run) - {script}
+    data = {path for path in by_name if path.suffix != ".py"} | {path for module in modules for path in _beside(module)}
     hashes = {path.relative_to(PACKAGE).as_posix(): _hash(path) for path in sorted(modules | data)}
-    # Most packages' own files hold a docstring alone.
-    return {f"stages/{script.name}": _hash(script), **{name: found for name, found in hashes.items() if found}}
+    # Most __init__.py contain only a docstring.
+    return {f"stages/{script.name}": _hash(script), **{name: digest for name, digest in hashes.items() if digest}}
 
 
-def _closure(start: Iterable[Path], never: set[Path]) -> set[Path]:
+def _closure(start: Iterable[Path], excluded: set[Path]) -> set[Path]:
     todo = list(start)
     seen = set(todo)
     while todo:
-        new = {path for path in _imported(todo.pop()) - seen - never if not _is_neutral(path)}
+        new = {path for path in _imported(todo.pop()) - seen - excluded if not _is_neutral(path)}
         todo += new
         seen |= new
     return seen
@@ -63,17 +63,17 @@ def _is_neutral(path: Path) -> bool:
 
 
 @cache
-def _imported(path: Path) -> frozenset[Path]:
-    """Files of radcap that a file imports, anywhere in it, with the packages around them."""
-    found: set[Path] = set()
-    for name in _names(ast.parse(path.read_text(encoding="utf-8"))):
+def _imported(source: Path) -> frozenset[Path]:
+    """The files of radcap that a file imports anywhere, with the __init__.py of the packages around them."""
+    paths: set[Path] = set()
+    for name in _names(ast.parse(source.read_text(encoding="utf-8"))):
         parts = name.split(".")
         if parts[0] != "radcap":
             continue
         for length in range(2, len(parts) + 1):
-            place = PACKAGE.joinpath(*parts[1:length])
-            found |= {place.with_suffix(".py"), place / "__init__.py"}
-    return frozenset(place for place in found if place.is_file())
+            path = PACKAGE.joinpath(*parts[1:length])
+            paths |= {path.with_suffix(".py"), path / "__init__.py"}
+    return frozenset(path for path in paths if path.is_file())
 
 
 def _names(tree: ast.Module) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _beside(module: Path) -> Iterator[Path]:
 
 @cache
 def _hash(path: Path) -> str:
-    """SHA-256 (first 16 digits) of what decides in a file; empty where nothing does."""
+    """SHA-256 (first 16 digits) of a file without comments and docstrings; empty if nothing else is in it."""
     data = path.read_bytes()
     if path.suffix == ".py":
         data = effective(data.decode()).encode()
@@ -102,7 +102,7 @@ def _hash(path: Path) -> str:
 def effective(source: str) -> str:
     """A module's source without comments, docstrings, blank lines and trailing white space.
 
-    Parts of the source, not a syntax tree, so that every version of Python gives the same text.
+    It cuts the source text and does not print a syntax tree, so that every Python version gives the same text.
     """
     lines = source.splitlines()
     for (row, start), (last, end) in sorted({*_docstrings(source), *_comments(source)}, reverse=True):
@@ -131,7 +131,7 @@ def _docstrings(source: str) -> Iterator[Span]:
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
             assert first.end_lineno is not None
             assert first.end_col_offset is not None
-            # ast counts bytes, slices count characters.
+            # ast counts bytes, but slices count characters.
             start = len(lines[first.lineno - 1].encode()[: first.col_offset].decode())
             end = len(lines[first.end_lineno - 1].encode()[: first.end_col_offset].decode())
             yield (first.lineno, start), (first.end_lineno, end)

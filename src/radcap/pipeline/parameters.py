@@ -7,8 +7,8 @@ from typing import Any
 
 from radcap.settings import Settings
 
-# Keys of the whole tree; `profile.` is the active profile, `model.` the stage's model, `tuning` the section that trains
-# it (lora or full). A key with a minus is left out again.
+# Keys of the settings. `profile.` stands for the active profile, `model.` for the model of the stage, `tuning` for the
+# section that trains it (lora or full). A leading minus removes a key again.
 READS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("seed", "profile.data"),
     "modality": (
@@ -36,25 +36,25 @@ READS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 STAGES = tuple(READS)
-# One of each per model.
+# Stages that run once per model.
 MODEL_STAGES = ("base", "finetune", "generate", "score")
 
 
 def parameters(settings: Settings, stage: str, model: str | None = None) -> dict[str, Any]:
-    """{key: value} of what a stage reads, as plain JSON values."""
+    """The parameters that a stage reads: {key: value}, with plain JSON values."""
     tree = settings.model_dump(mode="json")
     tuning = settings.model(model).tuning if model else ""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key in READS[stage]:
         if key.startswith("-"):
             section, _, name = key[1:].rpartition(".")
-            found[section] = {inner: value for inner, value in found[section].items() if inner != name}
+            values[section] = {inner: value for inner, value in values[section].items() if inner != name}
         else:
-            found[key] = _value(tree, key, profile=settings.profile, model=model, tuning=tuning)
+            values[key] = _value(tree, key, profile=settings.profile, model=model, tuning=tuning)
     if stage == "base" and settings.active.weights == "published":
-        # Published weights come as they are.
-        del found["profile.pretrain"], found["model.miniature"]
-    return found
+        # Published weights are used as they are.
+        del values["profile.pretrain"], values["model.miniature"]
+    return values
 
 
 def _value(tree: Mapping[str, Any], key: str, *, profile: str, model: str | None, tuning: str) -> Any:

@@ -1,4 +1,4 @@
-"""resolved/: a file per stage and model with all that its result depends on besides its data."""
+"""resolved/: one file per stage and model with everything but data that its result depends on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from radcap.settings import Settings
 
 
 def resolved(settings: Settings, stage: str, model: str | None = None) -> dict[str, Any]:
-    """{"parameters": what the stage reads, "code": what it runs}."""
+    """{"parameters": those that the stage reads, "code": hashes of the modules that it runs}."""
     family = settings.model(model).family if model and stage != "score" else None
-    found = code(script(stage), stage, family=family, model=model if family else None)
-    return {"parameters": parameters(settings, stage, model), "code": found}
+    hashes = code(script(stage), stage, family=family, model=model if family else None)
+    return {"parameters": parameters(settings, stage, model), "code": hashes}
 
 
 def everything(settings: Settings) -> dict[str, dict[str, Any]]:
-    """{"stage", or "stage@model" where one runs per model: resolved}, as DVC names them."""
+    """{name of the stage as in DVC, "stage" or "stage@model": resolved(...)}."""
     return {
         f"{stage}@{model}" if model else stage: resolved(settings, stage, model)
         for stage in STAGES
@@ -28,12 +28,12 @@ def everything(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def write(settings: Settings, folder: Path) -> None:
-    """Write a file for each: <stage>.json, or <stage>/<model>.json."""
-    for name, found in everything(settings).items():
-        files.write_json(folder / f"{name.replace('@', '/')}.json", found)
+    """Write <stage>.json, or <stage>/<model>.json, for every stage."""
+    for name, content in everything(settings).items():
+        files.write_json(folder / f"{name.replace('@', '/')}.json", content)
 
 
 def script(stage: str) -> Path:
-    """A stage's script: the project's, else the one beside the package's source."""
-    own = Path("stages") / f"{stage}.py"
-    return own.resolve() if own.is_file() else PACKAGE.parents[1] / "stages" / f"{stage}.py"
+    """The script of a stage: the project's own, or else the one beside the package's source."""
+    path = Path("stages") / f"{stage}.py"
+    return path.resolve() if path.is_file() else PACKAGE.parents[1] / "stages" / f"{stage}.py"

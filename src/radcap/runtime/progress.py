@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from radcap.runtime import processes
 
-# Names the file that tells `radcap repro` how far a stage's current loop is.
+# Environment variable: the file from which `radcap repro` reads the progress of a stage's current loop.
 VARIABLE = "RADCAP_PROGRESS"
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a loop stands. `rate` in items per second, 0 before the first; `figures` such as the current loss."""
+    """Progress of a loop. `rate` is in items per second, 0 before the first; `figures` are e.g. the current loss."""
 
     label: str
     done: int
@@ -42,11 +42,11 @@ class Status:
         return f"{self.unit} {self.done}/{self.total}".strip()
 
     def figure_texts(self) -> list[str]:
-        """The figures."""
+        """The figures as text, e.g. "loss 1.2345"."""
         return [f"{name} {value:.4f}" for name, value in self.figures.items()]
 
     def speed(self) -> list[str]:
-        """Rate and time left, where there is one."""
+        """Rate and remaining time as text; empty before the first item."""
         if not self.rate:
             return []
         rate = f"{self.rate:.1f}/s" if self.rate >= 1 else f"{1 / self.rate:.1f} s each"
@@ -58,7 +58,7 @@ class Status:
 
 
 class Progress:
-    """How far one loop of `total` items is, `done` of them from before. Of several processes, the first shows it."""
+    """Shows the progress of a loop of `total` items, in the main process. `done` of them are from an earlier run."""
 
     def __init__(self, label: str, total: int, *, done: int = 0, unit: str = "") -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -68,7 +68,7 @@ class Progress:
         self.update(done)
 
     def update(self, done: int, figures: Mapping[str, float] | None = None, *, milestone: bool = False) -> None:
-        """So many items are done. `figures` replace older ones of their names; a log gets a line at every milestone."""
+        """`done` items are finished. `figures` replace earlier ones of that name. A log gets a line at milestones."""
         self.figures |= figures or {}
         if self.view:
             rate = (done - self.first) / max(time.monotonic() - self.start, 1e-9)
@@ -81,7 +81,7 @@ class Progress:
 
 
 def track(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
-    """Yield the items while showing how far it is."""
+    """Yield the items and show the progress."""
     progress = Progress(label, total)
     try:
         for number, item in enumerate(items, start=1):
@@ -104,7 +104,7 @@ def _view() -> _View:
 
 
 class _File:
-    """The status as JSON, for whoever shows several loops at once; gone when the loop has ended."""
+    """Writes the status to a JSON file for a display of several loops, and deletes it when the loop ends."""
 
     INTERVAL = 0.2
 
@@ -116,7 +116,7 @@ class _File:
             return
         self.last_shown = time.monotonic()
         partial = self.path.with_suffix(".part")
-        # Work goes on where nobody reads any more, or no room is left.
+        # The work continues when nobody reads the file, or the disk is full.
         with contextlib.suppress(OSError):
             partial.write_text(json.dumps(asdict(status)), encoding="utf-8")
             partial.replace(self.path)
@@ -127,7 +127,7 @@ class _File:
 
 
 def read(path: Path) -> Status | None:
-    """What a file of RADCAP_PROGRESS says; None: no loop is under way."""
+    """The content of a progress file; None if no loop is running."""
     try:
         return Status(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -135,7 +135,7 @@ def read(path: Path) -> Status | None:
 
 
 class _Bar:
-    """A bar of rich, drawn by this thread alone: forks of a process with a drawing thread may stand still."""
+    """A progress bar of rich. This thread draws it: a fork of a process with a drawing thread may hang."""
 
     INTERVAL = 0.1
 
@@ -148,7 +148,7 @@ class _Bar:
         self.task = self.bar.add_task("", text="")
         self.last_shown = 0.0
         self.bar.start()
-        # A loop that is interrupted must not leave the cursor hidden.
+        # Show the cursor again after an interrupted loop.
         atexit.register(self.bar.stop)
 
     def show(self, status: Status, *, milestone: bool) -> None:
@@ -170,7 +170,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line at every tenth of what takes long, and at milestones."""
+    """Prints a line for every tenth of a long loop, and at milestones."""
 
     SHORT, SILENCE = 100, 1.0
 

@@ -1,6 +1,6 @@
-"""Messages of libraries that the pipeline's users can do nothing about: each is known by its words, and hidden.
+"""Hides messages of libraries that users of the pipeline can do nothing about. Each is listed here by its words.
 
-A new one reaches the terminal, and fails tests/pipeline/test_output.py until someone has read it.
+A new message reaches the terminal and fails tests/pipeline/test_pipeline.py until somebody has read it.
 """
 
 import logging
@@ -8,13 +8,13 @@ import os
 import sys
 import warnings
 
-# peft asks transformers for what transformers has renamed.
+# peft uses an attribute that transformers has renamed.
 WARNINGS: list[tuple[type[Warning], str]] = [(FutureWarning, "`is_gradient_checkpointing` is deprecated")]
-# By the logger that says it.
+# The logger, and how its messages start.
 MESSAGES = {
-    # A batch of pictures needs no mask: the decoder starts every caption from one token.
+    # A batch of images needs no mask: the decoder starts every caption from one token.
     "transformers.generation.utils": ("The attention mask is not set with a batched input",),
-    # The first stage that tracks makes the database.
+    # The first stage that uses MLflow creates its database.
     "mlflow.store.db.utils": ("Creating initial MLflow database tables", "Updating database tables"),
 }
 
@@ -28,13 +28,13 @@ _KNOWN = _Known()
 
 
 def quiet_libraries() -> None:
-    """Hide the messages above, and transformers' bars over files of weights; those of downloads stay."""
+    """Hide the messages above and the progress bars of transformers for loading weights. Downloads keep theirs."""
     for category, words in WARNINGS:
         warnings.filterwarnings("ignore", message=words, category=category)
     for name in MESSAGES:
         logging.getLogger(name).addFilter(_KNOWN)
     if "transformers" not in sys.modules:
-        # Read when a stage imports it later; such a stage downloads nothing.
+        # transformers reads this when it is imported later. Such a stage downloads nothing.
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         return
     from transformers.utils.logging import set_tqdm_hook

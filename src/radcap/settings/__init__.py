@@ -1,7 +1,7 @@
 """params.yaml and configs/ as one frozen, validated tree.
 
-There are no defaults in code: what a run did is what these files say. A mistake is one line that
-names the key, the value and what is allowed.
+The code holds no defaults: these files say everything that a run did. A mistake is reported in one line with the key,
+its value and the allowed values.
 """
 
 import re
@@ -110,29 +110,29 @@ class Settings(Section):
 
     @property
     def active(self) -> Profile:
-        """The block of the chosen profile."""
+        """The settings of the chosen profile."""
         return self.profiles[self.profile]
 
     def model(self, key: str) -> Model:
-        """The block of one model; UserError for an unknown key."""
+        """The settings of one model. UserError for an unknown key."""
         if key not in self.models:
             raise UserError(f"unknown model {key!r}; allowed: {', '.join(self.models)}")
         return self.models[key]
 
     @property
     def adapters(self) -> Lora:
-        """The section lora with the profile's dropout where it leaves that to the profile."""
+        """The section `lora`, with the profile's dropout if its own says `profile`."""
         if self.lora.dropout != "profile":
             return self.lora
         return self.lora.model_copy(update={"dropout": self.active.lora.dropout})
 
     def variant(self, key: str) -> str:
-        """How a model is trained: the adapter strategy's name, or full."""
+        """How a model is trained: the name of the adapter strategy, or `full`."""
         return self.lora.strategy if self.model(key).tuning == "lora" else "full"
 
 
 def parse(tree: Mapping[str, Any]) -> Settings:
-    """Validate a plain tree. UserError in one line (the first mistake, and how many more there are)."""
+    """Validate a plain tree. UserError with the first mistake and the number of further ones, in one line."""
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
@@ -142,11 +142,11 @@ def parse(tree: Mapping[str, Any]) -> Settings:
 
 
 def load(root: Path = Path()) -> Settings:
-    """Read and validate params.yaml and configs/ below the project's root. UserError in one line."""
+    """Read and validate params.yaml and configs/ in the project's root. UserError in one line."""
     return parse(read_tree(read_folder(root)))
 
 
-# Where a key of the tree stands, if not in params.yaml.
+# The file that holds a key of the tree, for keys outside params.yaml.
 _FILES = (
     (r"models\.([a-z0-9_]+)[.:] ?", rf"{MODELS}/\1.yaml: "),
     (r"modality\.((?!none|several)\w)", rf"{MODALITY}: \1"),
@@ -159,7 +159,7 @@ _FILES = (
 
 
 def _in_file(mistake: str) -> str:
-    """A mistake under the name of the file and key that a user has to change."""
+    """The mistake with the file and the key that the user has to change."""
     for pattern, name in _FILES:
         mistake, count = re.subn(rf"^{pattern}", name, mistake)
         if count:

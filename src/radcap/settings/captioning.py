@@ -1,4 +1,4 @@
-"""What models are asked, how captions are decoded and scored, and what the report makes of them."""
+"""Sections of params.yaml for prompts, decoding, scoring and the report."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from radcap.settings.section import Count, Positive, ProtocolName, Rate, Section
 
 
 class ModalityPrompt(Section):
-    """What the prompt modality says: which labels, and from which probability on."""
+    """The prompt `modality`: the source of its labels, and the lowest probability at which a label is used."""
 
     labels: Literal["predicted", "oracle"]
     threshold: Annotated[float, Field(ge=0, le=1)]
@@ -32,21 +32,21 @@ class Score(Section):
 
 
 class Bins(Section):
-    """Upper ends, each within its bin; one more bin holds what is above the last."""
+    """Upper bounds of bins, inclusive. One more bin holds all values above the last bound."""
 
     words: tuple[Count, ...] = Field(strict=False)
     concepts: tuple[Count, ...] = Field(strict=False)
 
     @field_validator("words", "concepts")
     @classmethod
-    def _rising(cls, ends: tuple[int, ...]) -> tuple[int, ...]:
+    def _increasing(cls, ends: tuple[int, ...]) -> tuple[int, ...]:
         if list(ends) != sorted(set(ends)):
-            raise ValueError(f"the ends of bins must rise, not {', '.join(map(str, ends))}")
+            raise ValueError(f"the bounds of bins must increase, not {', '.join(map(str, ends))}")
         return ends
 
 
 class PageImages(Section):
-    """MiB of test images in the page itself, then in files beside it; what is beyond both is left out."""
+    """Limits in MiB for test images: inside the page, then in files beside it. Further images are left out."""
 
     page: Count
     beside: Count

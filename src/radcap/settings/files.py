@@ -19,7 +19,7 @@ ReadText = Callable[[str], str]
 
 
 def read_tree(read_text: ReadText) -> dict[str, Any]:
-    """Read all files into the tree that settings.parse validates. UserError: a file is missing or is no valid YAML."""
+    """Read all files into the tree that settings.parse validates. UserError if a file is missing or not valid YAML."""
     tree = _read_yaml(read_text, PARAMS)
     keys = tree.get("models")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -43,7 +43,7 @@ def _read_model(read_text: ReadText, key: str) -> dict[str, Any]:
 
 
 def _read_yaml(read_text: ReadText, name: str) -> dict[str, Any]:
-    """YAML 1.2: DVC writes 5e-05, which YAML 1.1 reads as text."""
+    """Read a file as YAML 1.2. DVC writes 5e-05, which YAML 1.1 reads as text."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -54,50 +54,50 @@ def _read_yaml(read_text: ReadText, name: str) -> dict[str, Any]:
             raise
         raise UserError(f"{name} not found; run from the project's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{name} must hold keys and values")
+        raise UserError(f"{name} must be a mapping of keys to values")
     return tree
 
 
 def _with_sizes(
     profile: Any, name: str, scorers: Mapping[str, Any], miniatures: Mapping[str, Any]
 ) -> dict[str, Any] | Any:
-    """A profile with what configs/ says of the phantoms, the miniatures and the scorers."""
+    """Add the settings of phantoms, miniatures and scorers from configs/ to a profile."""
     if not isinstance(profile, Mapping):
         return profile
-    where = f"profiles.{name}"
-    small, chosen = _section(miniatures, "scorers"), profile.get("scorers")
-    small_scorers = isinstance(chosen, Mapping) and chosen.get("weights") == "miniature"
-    layer = small if small_scorers else scorers
-    described = {**scorers, "steps": small.get("steps"), "deberta_layer": layer.get("deberta_layer")}
+    key = f"profiles.{name}"
+    miniature_scorers, own_scorers = _section(miniatures, "scorers"), profile.get("scorers")
+    are_miniatures = isinstance(own_scorers, Mapping) and own_scorers.get("weights") == "miniature"
+    layer = (miniature_scorers if are_miniatures else scorers).get("deberta_layer")
+    published_scorers = {**scorers, "steps": miniature_scorers.get("steps"), "deberta_layer": layer}
     general = _section(miniatures, "general")
-    if profile.get("weights") != "miniature" and not small_scorers:
-        # Published weights are pretrained already.
+    if profile.get("weights") != "miniature" and not are_miniatures:
+        # Published weights are already pretrained.
         general = dict.fromkeys(general, 0)
-    drawn = {**_section(miniatures, "phantoms"), **general}
+    phantoms = {**_section(miniatures, "phantoms"), **general}
     return {
         **profile,
-        "data": _merged(profile.get("data"), drawn, f"{where}.data", MINIATURES),
+        "data": _merged(profile.get("data"), phantoms, f"{key}.data", MINIATURES),
         "pretrain": miniatures.get("pretrain"),
-        "scorers": _merged(chosen, described, f"{where}.scorers", SCORERS),
+        "scorers": _merged(own_scorers, published_scorers, f"{key}.scorers", SCORERS),
     }
 
 
 def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = tree.get(name)
     if not isinstance(section, Mapping):
-        raise UserError(f"{MINIATURES}: {name} must hold keys and values")
+        raise UserError(f"{MINIATURES}: {name} must be a mapping of keys to values")
     return section
 
 
-def _merged(section: Any, described: Mapping[str, Any], where: str, name: str) -> Any:
-    """Both; UserError where a key stands in both, so that each value has one place."""
+def _merged(section: Any, other: Mapping[str, Any], key: str, file: str) -> Any:
+    """A section of params.yaml and the values of another file. UserError if both set a value."""
     if not isinstance(section, Mapping):
         return section
-    if twice := sorted(section.keys() & described.keys()):
-        raise UserError(f"{where}: {twice[0]} belongs to {name} alone")
-    return {**section, **described}
+    if set_twice := sorted(section.keys() & other.keys()):
+        raise UserError(f"{key}: {set_twice[0]} can only be set in {file}")
+    return {**section, **other}
 
 
 def read_folder(root: Path) -> ReadText:

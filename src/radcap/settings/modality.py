@@ -8,7 +8,7 @@ from radcap.settings.section import Fraction, ModalityRule, Positive, Schedule, 
 
 
 class Augmentation(Section):
-    """How far a training image may change at random: degrees, and shares of its side, its size, its contrast."""
+    """Largest random changes of a training image: rotation in degrees; shift, zoom and contrast as fractions."""
 
     rotation: Annotated[float, Field(ge=0, le=180)]
     shift: Fraction
@@ -17,23 +17,23 @@ class Augmentation(Section):
 
 
 class ModalityMiniature(Section):
-    """Sizes of the small ResNet: the pixels of its input, its stem's channels, and each stage's channels and blocks."""
+    """Sizes of the small ResNet: input pixels, channels of the stem, channels and blocks of each stage."""
 
     image_size: Annotated[int, Field(ge=8)]
     embedding: Positive
-    # a bottleneck has a quarter of its stage's channels
+    # A bottleneck has a quarter of the channels of its stage.
     widths: tuple[Annotated[int, Field(ge=4)], ...] = Field(strict=False, min_length=1)
     depths: tuple[Positive, ...] = Field(strict=False, min_length=1)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if len(self.widths) != len(self.depths):
-            raise ValueError(f"{len(self.widths)} widths and {len(self.depths)} depths; a stage has one of each")
+            raise ValueError(f"{len(self.widths)} widths and {len(self.depths)} depths; each stage needs one of both")
         return self
 
 
 class Modality(Section):
-    """The modality classifier. `none`, `several`: the rules for rows whose concepts name no modality, or more."""
+    """The modality classifier. `none`, `several`: what to do with images whose concepts name no modality, or more."""
 
     none: ModalityRule
     several: ModalityRule

@@ -32,21 +32,22 @@ class Run(Section):
 
     @property
     def recompute_every(self) -> int:
-        """Every so-many-th layer recomputes its activations; 0: none."""
+        """Every n-th layer recomputes its activations; 0: no layer does."""
         return {"none": 0, "all": 1}[self.checkpointing] if isinstance(self.checkpointing, str) else self.checkpointing
 
 
 class LoraRun(Run):
-    """`learning_rate` holds for adapters of `reference_alpha`, if that is a number."""
+    """`learning_rate` is meant for adapters with alpha `reference_alpha`, if that is a number."""
 
     reference_alpha: Positive | Literal["none"]
     dropout: Fraction
 
     def rate(self, alpha: int) -> float:
-        """The learning rate for adapters of an alpha.
+        """The learning rate for adapters with this alpha.
 
-        Adam moves every entry of B by the rate, and with A's r rows that moves a layer's output by
-        rate * (alpha / r) * r: equal steps take a rate in inverse proportion to alpha, whatever the rank.
+        Adam changes every entry of B by about the learning rate. With the r rows of A, the output of a layer changes by
+        rate * (alpha / r) * r. For steps of equal size the rate is therefore inversely proportional to alpha, whatever
+        the rank is.
         """
         return (
             self.learning_rate if self.reference_alpha == "none" else self.learning_rate * self.reference_alpha / alpha

@@ -1,4 +1,4 @@
-"""What every section of params.yaml has in common, and the words and numbers that it may hold."""
+"""The base class of all sections of params.yaml, and the types of their values."""
 
 import difflib
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""How models train: adapters, all weights in phases, and what holds for both."""
+"""Sections of params.yaml for training: LoRA adapters, full fine-tuning, and what both share."""
 
 from typing import Annotated, Literal, Self, get_args
 
@@ -22,7 +22,7 @@ class Lora(Section):
 
 
 class Phase(Section):
-    """A part of a full fine-tune: its share of the steps, and the components that it leaves as they are."""
+    """A phase of full fine-tuning: its share of the steps, and the components that stay frozen."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     frozen: tuple[Component, ...] = Field(strict=False)
@@ -31,12 +31,12 @@ class Phase(Section):
     @classmethod
     def _something_trains(cls, frozen: tuple[str, ...]) -> tuple[str, ...]:
         if set(frozen) == set(get_args(Component)):
-            raise ValueError("with all components frozen nothing would train")
+            raise ValueError("nothing would be trained with all components frozen")
         return frozen
 
 
 class Plateau(Section):
-    """ReduceLROnPlateau on the validation loss: multiply the rate by `factor` after `patience` epochs without gain."""
+    """ReduceLROnPlateau: multiply the rate by `factor` after `patience` epochs without a lower validation loss."""
 
     factor: Annotated[float, Field(gt=0, lt=1)]
     patience: Count
@@ -65,7 +65,7 @@ class Full(Section):
 
 
 class Resume(Section):
-    """When a fine-tune writes a state to go on from; 0: not by this. It decides no result."""
+    """When a fine-tune writes a checkpoint to resume from (0: never by this rule). It does not affect results."""
 
     every_steps: Count
     every_seconds: Count
@@ -73,7 +73,7 @@ class Resume(Section):
 
 
 class Rates(Section):
-    """What multiplies the run's learning rate for a part of the model."""
+    """Factors on the run's learning rate for parts of the model."""
 
     adapters: Factor
     connector: Factor
