@@ -1,14 +1,13 @@
 """aggregate: every model's scores -> metrics/, plots/, reports/ with tables, statistics, plan and page."""
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, settings
 from radcap.data import articles, store
-from radcap.errors import one_line_errors
 from radcap.plan import compare, make, table
 from radcap.report import tables, write
 from radcap.report.page.collect import page
 from radcap.report.study import inputs
 from radcap.runtime import records, tracking
-from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -28,6 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main()
+    run_stage(main)

@@ -2,12 +2,11 @@
 
 import sys
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.data import store
-from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.runtime import records
-from radcap.runtime.quiet import quiet_libraries
 from radcap.train.pretrain import pretrain
 
 
@@ -32,6 +31,4 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main(sys.argv[1])
+    run_stage(main, *sys.argv[1:])

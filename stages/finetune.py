@@ -2,6 +2,7 @@
 
 import sys
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.adapt.audit import audit
 from radcap.adapt.lora import add_lora, four_bit_options, rank_and_alpha
@@ -10,11 +11,9 @@ from radcap.adapt.storage import save_fine_tuned
 from radcap.adapt.strategies import trained_components
 from radcap.caption.prompts import training_prompts
 from radcap.data import store
-from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.runtime import processes, records, tracking
 from radcap.runtime.checkpoints import checkpoints_of, locked_checkpoints
-from radcap.runtime.quiet import quiet_libraries
 from radcap.train.backend import use_deterministic_kernels
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
@@ -97,6 +96,4 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main(sys.argv[1])
+    run_stage(main, *sys.argv[1:])

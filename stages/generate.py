@@ -3,6 +3,7 @@
 import sys
 from functools import lru_cache, partial
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.adapt.storage import load_fine_tuned
 from radcap.caption.generate import Share, captions
@@ -10,11 +11,9 @@ from radcap.caption.lines import Caption, counts, write
 from radcap.caption.parts import Parts
 from radcap.caption.variants import Variant, fingerprint, rules, variants
 from radcap.data import store
-from radcap.errors import one_line_errors
 from radcap.models import base
 from radcap.models.base import Loaded
 from radcap.runtime import processes, records
-from radcap.runtime.quiet import quiet_libraries
 
 
 def main(key: str) -> None:
@@ -66,6 +65,4 @@ def load(params: settings.Settings, key: str, is_tuned: bool) -> Loaded:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main(sys.argv[1])
+    run_stage(main, *sys.argv[1:])

@@ -1,8 +1,8 @@
 """modality: splits -> models/modality with its metrics, modality/{valid,test}.parquet, plots/modality.csv."""
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.data import store
-from radcap.errors import one_line_errors
 from radcap.modality import classifier
 from radcap.modality.classes import Labels
 from radcap.modality.figures import figures
@@ -11,7 +11,6 @@ from radcap.modality.pixels import Pixels
 from radcap.modality.predict import probabilities
 from radcap.modality.results import Predictions
 from radcap.runtime import records
-from radcap.runtime.quiet import quiet_libraries
 from radcap.train.log import as_csv
 
 
@@ -60,6 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main()
+    run_stage(main)

@@ -1,10 +1,9 @@
 """prepare: a source of captioned images -> data/*.arrow, data/report.json, data/quarantine.csv."""
 
+from radcap.runtime.startup import run_stage
 from radcap import settings
 from radcap.data.prepare import prepare
-from radcap.errors import one_line_errors
 from radcap.runtime import records
-from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -17,6 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main()
+    run_stage(main)

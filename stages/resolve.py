@@ -1,7 +1,7 @@
 """resolve: params.yaml, configs/ and the code -> resolved/, what each stage's result depends on."""
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, settings
-from radcap.errors import one_line_errors
 from radcap.pipeline import resolve
 
 
@@ -12,5 +12,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_stage(main)

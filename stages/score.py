@@ -6,15 +6,15 @@ What trained and how goes along, so that reports need scores/M alone.
 import shutil
 import sys
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.caption.lines import read
 from radcap.data import store
-from radcap.errors import UserError, one_line_errors
+from radcap.errors import UserError
 from radcap.metrics.control import shuffled
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.results import write_per_caption
 from radcap.runtime import records, tracking
-from radcap.runtime.quiet import quiet_libraries
 from radcap.train.log import read_log
 
 
@@ -62,6 +62,4 @@ def main(key: str) -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main(sys.argv[1])
+    run_stage(main, *sys.argv[1:])

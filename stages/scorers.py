@@ -1,11 +1,10 @@
 """scorers: the metrics' checkpoints, made from the train split or recorded -> models/scorers."""
 
+from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.data import store
-from radcap.errors import one_line_errors
 from radcap.metrics import scorers
 from radcap.runtime import records
-from radcap.runtime.quiet import quiet_libraries
 
 
 def main() -> None:
@@ -20,6 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    quiet_libraries()
-    with one_line_errors():
-        main()
+    run_stage(main)
