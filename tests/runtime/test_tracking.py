@@ -86,6 +86,8 @@ def test_the_report_is_one_run_with_its_files_and_replaces_an_older_one(workspac
     }
     assert listed == {"reports/summary.md", "reports/tables", "reports/tables/table1.tex", "plots/loss.csv"}
     assert (workspace / "mlartifacts" / second / "artifacts/plots/loss.csv").read_text() == "plots/loss.csv"
+    assert not list((workspace / "mlartifacts" / first).rglob("*.*"))
+    assert tracking.log_report(PARAMS, {"smolvlm_500m": {"overall": 0.6}}, folders) == second
     alpha = PARAMS.model_copy(update={"report": PARAMS.report.model_copy(update={"alpha": 0.01})})
     tracking.log_report(alpha, {}, [])
     assert client.get_run(second).info.lifecycle_stage == "active"

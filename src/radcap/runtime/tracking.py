@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from radcap import layout
+from radcap import files, layout
 from radcap.errors import UserError
 from radcap.runtime import records
 from radcap.settings import Settings
 
 EXPERIMENT = "radcap"
 TAG = "radcap.fingerprint"
+# Tag of a report's run: a digest of its files and figures.
+CONTENT = "radcap.content"
 # Prefix of the metrics for the time and memory of fine-tuning.
 COST = "finetune/"
 # Name of the run of the stage that writes the report.
@@ -125,19 +127,25 @@ def run(settings: Settings, model: str, *, prompt: str = "plain", replace: bool 
 def log_report(settings: Settings, figures: Mapping[str, Any], folders: Sequence[Path]) -> str:
     """Log the report as one run, with the folders' files as artifacts and the figures named by their path.
 
-    Returns the id of the run. It replaces an older report of the same models and settings. UserError when the store
-    cannot be opened.
+    Returns the id of the run. It replaces an older report of the same models and settings, together with its files;
+    an older one with the same files stays, and nothing is uploaded. UserError when the store cannot be opened.
     """
     from mlflow.entities import RunTag
 
     client, experiment = _open()
     model_fingerprints = {key: fingerprint(settings, key) for key in settings.models}
     report_fingerprint = _digest({"models": model_fingerprints, "report": settings.report.model_dump(mode="json")})
-    for older in _find_runs(client, experiment, report_fingerprint):
-        client.delete_run(older.info.run_id)
+    content = _digest({folder.name: files.folder_hashes(folder) for folder in folders} | {"figures": figures})
+    older = _find_runs(client, experiment, report_fingerprint)
+    for entry in older:
+        if entry.data.tags.get(CONTENT) == content and entry.info.status == "FINISHED":
+            return str(entry.info.run_id)
+    for entry in older:
+        _delete_with_files(client, entry)
     created = client.create_run(experiment, run_name=REPORT)
     current = Run(client, created.info.run_id, is_new=True)
-    tags = {TAG: report_fingerprint, "stage": REPORT, "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
+    tags = {TAG: report_fingerprint, CONTENT: content, "stage": REPORT}
+    tags["dvc_experiment"] = os.environ.get("DVC_EXP_NAME", "")
     client.log_batch(current.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     current.log_scores(figures)
     for folder in folders:
@@ -160,6 +168,16 @@ def training_cost(settings: Settings, model: str) -> dict[str, float]:
 def _find_runs(client: Any, experiment: str, run_fingerprint: str) -> list[Any]:
     """The runs with this fingerprint, newest first."""
     return list(client.search_runs([experiment], f"tags.`{TAG}` = '{run_fingerprint}'"))
+
+
+def _delete_with_files(client: Any, run: Any) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    # Not every store of files can delete them.
+    with contextlib.suppress(MlflowException, NotImplementedError, OSError):
+        get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+    client.delete_run(run.info.run_id)
 
 
 def _create_run(
