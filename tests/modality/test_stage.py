@@ -104,7 +104,7 @@ def test_the_stage_runs_and_repeats() -> None:
     first = outputs()
     assert set(first) == {
         *(f"models/modality/{name}" for name in ("base.json", "config.json", "log.csv", "model.safetensors", "preprocessor_config.json")),
-        "modality/valid.parquet", "modality/test.parquet", "metrics/modality.json", "plots/modality.csv",
+        "modality/valid.parquet", "modality/test.parquet", "models/modality/metrics.json", "plots/modality.csv",
     }  # fmt: skip
     run_small()
     assert outputs() == first

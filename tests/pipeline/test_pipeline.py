@@ -47,7 +47,7 @@ STAGE_LINES = re.compile(
     r"(train|valid|test): \d+ rows in, \d+ out, \d+ quarantined"
     rf"|([a-z ]+: )?(step )?\d+/\d+{FIGURES}, {RATE}"
     rf"|epoch \d+/\d+: loss \d+\.\d{{4}}{FIGURES}"
-    r"|phase \d+/\d+, (frozen: [a-z, ]+|nothing frozen), [\d,]+ parameters train"
+    r"|phase \d+/\d+, (frozen: [a-z, ]+|nothing frozen), [\d,]+ trainable parameters"
     rf"|keeps the weights of step \d+.*"
     r"|[a-z]+: \d+ of \d+ captions cut, \d+ empty"
     r"|see reports/summary\.md, or reports/index\.html in a browser"
@@ -56,7 +56,7 @@ STAGE_LINES = re.compile(
 
 def test_every_line_is_known(built: dict[Project, str]) -> None:
     """Of DVC, radcap and the stages. Another comes from a library: a user can do something about it, or it is hidden
-    in radcap.quiet."""
+    in radcap.runtime.quiet."""
     by_dvc, by_radcap = built.values()
     unknown, stage = [], ""
     for line in filter(None, by_dvc.splitlines()):
@@ -70,7 +70,7 @@ def test_every_line_is_known(built: dict[Project, str]) -> None:
         if not (re.fullmatch(r"runs|done in (\d+ s|\d+:\d\d)", text) or STAGE_LINES.fullmatch(text)):
             unknown.append(line)
     assert unknown == []
-    assert re.fullmatch(r"12 of 12 stages done, (\d+ s|\d+:\d\d)", last)
+    assert re.fullmatch(r"13 of 13 stages done, (\d+ s|\d+:\d\d)", last)
 
 
 def test_trained_weights_repeat_too(clones) -> None:
@@ -276,7 +276,8 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
     # One line of the file, and no comment lost.
     changed = before.replace("  strategy: published\n", "  strategy: hybrid\n")
     assert (project.folder / "params.yaml").read_text() == changed != before
-    assert ran(output) == {
+    # DVC takes `resolve` from its cache where another test has made the same change.
+    assert ran(output) | {"resolve"} == {
         "resolve",
         *each("finetune", LORA_KEYS),
         *each("generate", LORA_KEYS),
@@ -377,7 +378,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_ends_alike(clones) 
     stage = "finetune@smolvlm_500m"
     # So many epochs that no machine is through with them when the signal comes.
     second.change("profiles.sample.lora.epochs", 100_000)
-    process = second.start("dvc", "repro", "-s", stage, PYTHONUNBUFFERED="1")
+    process = second.start("dvc", "repro", stage, PYTHONUNBUFFERED="1")
     assert process.stdout
     assert any("finetune smolvlm_500m: step " in line for line in process.stdout), "it never trained"
     # The trainer's process number, there as long as it trains.
@@ -388,6 +389,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_ends_alike(clones) 
     assert not (second.folder / "models/smolvlm_500m").exists()
     assert not list((second.folder / "models").glob(".*part"))
     second.restore()
+    second.run("dvc", "repro", "resolve")
     # Not forced, DVC would take the result from its cache, and nothing would train.
     assert ran(second.run("dvc", "repro", "-s", "-f", stage)) == {stage}
     assert second.results("models/smolvlm_500m") == wanted

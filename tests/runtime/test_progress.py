@@ -54,7 +54,7 @@ def test_work_goes_on_where_the_file_cannot_be_written(tmp_path: Path, monkeypat
 
 
 def test_lines_come_at_tenths_and_milestones(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(progress._Lines, "SILENCE", -1.0)
+    monkeypatch.setattr(progress._Lines, "LEAST", -1.0)
     loop = Progress("base m", 200, unit="step")
     for step in range(1, 201):
         loop.update(step, {"loss": 2.0} if step == 25 else None, milestone=step == 33)
@@ -66,14 +66,22 @@ def test_lines_come_at_tenths_and_milestones(monkeypatch, capsys) -> None:
     assert [", loss 2.0000, " in line for line in lines.splitlines()] == [False, False, *[True] * 10]
 
 
+def test_a_long_silence_is_broken(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(progress._Lines, "MOST", 0.0)
+    loop = Progress("base m", 100_000, unit="step")
+    loop.update(3)
+    loop.close()
+    assert capsys.readouterr().err.splitlines()[-1].startswith("base m: step 3/100000, ")
+
+
 def test_what_is_short_prints_nothing(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(progress._Lines, "SILENCE", -1.0)
+    monkeypatch.setattr(progress._Lines, "LEAST", -1.0)
     assert list(track(range(99), total=99, label="read")) == list(range(99))
     assert capsys.readouterr() == ("", "")
 
 
 def test_of_several_processes_the_first_shows_it(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(progress._Lines, "SILENCE", -1.0)
+    monkeypatch.setattr(progress._Lines, "LEAST", -1.0)
     monkeypatch.setenv("RANK", "1")
     assert len(list(track(range(200), total=200, label="read"))) == 200
     assert capsys.readouterr() == ("", "")

@@ -71,7 +71,7 @@ def test_the_same_run_gives_the_same_log(key: str, rows) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
-    _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.005)
+    _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.003)
     prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
     rules = Rules(beams=1, max_new_tokens=60)
     generated = captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, rules=rules)

@@ -170,17 +170,19 @@ class _Bar:
 
 
 class _Lines:
-    """Prints a line for every tenth of a long loop, and at milestones."""
+    """Prints a line for every tenth of a long loop, after a long silence, and at milestones."""
 
-    SHORT, SILENCE = 100, 1.0
+    # Loops of fewer items print nothing. Lines are so many seconds apart, at least and at most.
+    SHORT, LEAST, MOST = 100, 1.0, 60.0
 
     def __init__(self) -> None:
         self.last_shown = time.monotonic()
 
     def show(self, status: Status, *, milestone: bool) -> None:
-        tenth = max(status.total // 10, 1)
-        is_due = status.total >= self.SHORT and (status.done % tenth == 0 or status.done == status.total)
-        if milestone or (is_due and time.monotonic() - self.last_shown > self.SILENCE):
+        silence = time.monotonic() - self.last_shown
+        is_tenth = status.done % max(status.total // 10, 1) == 0 or status.done == status.total
+        is_due = silence > self.MOST or (is_tenth and silence > self.LEAST)
+        if milestone or (status.total >= self.SHORT and is_due):
             self.last_shown = time.monotonic()
             print(f"{status.label}: {status.text()}", file=sys.stderr, flush=True)
 
