@@ -1,4 +1,4 @@
-"""A submission that is written has no fault, and each rule of ImageCLEF's has its own clear line."""
+"""Submissions have no fault as written, each rule of ImageCLEF has its own message, and two files are read for scoring."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ from radcap import cli, files, layout, submission
 from radcap.caption import lines
 from radcap.data import store
 from radcap.errors import UserError
-from radcap.metrics.pairing import read_captions
 from tests.conftest import copy_settings, png
 
 IDS = ["a", "b", "c"]
@@ -60,9 +59,9 @@ def test_no_fault(tmp_path: Path, content: str) -> None:
         (GOOD.replace('"b","MRI"', '"b"'), ["line 3: 1 cell instead of 2"]),
         (GOOD.replace('"CT, axial"', "CT, axial"), ["line 2: 3 cells instead of 2; a caption with a comma must be in double quotes"]),
         (GOOD.replace('"MRI"', '"MRI",'), ["line 3: 3 cells instead of 2; a caption with a comma must be in double quotes"]),
-        (GOOD.replace('"MRI"', '"5" mass"'), ["line 3: no CSV (',' expected after '\"'); a double quote inside a quoted caption must be doubled"]),
-        (GOOD.replace('"MRI"', '"MRI'), ["line 3: no CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
-        (GOOD.replace('c",""', 'c","'), ["line 4: no CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('"MRI"', '"5" mass"'), ["line 3: not CSV (',' expected after '\"'); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('"MRI"', '"MRI'), ["line 3: not CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('c",""', 'c","'), ["line 4: not CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
         (GOOD.replace("MRI", "MRI\n\nof, x\u2028y"), ["line 3: line break inside the row (U+000A, U+2028)"]),
         (GOOD.replace('"b"', '"x"'), ["1 of the ground truth's 3 ids missing, first 'b'", "line 3: id 'x' is not in the ground truth"]),
         (GOOD.replace('"b"', '"b "'), ["1 of the ground truth's 3 ids missing, first 'b'", "line 3: id 'b ' is not in the ground truth"]),
@@ -141,12 +140,12 @@ def test_real_captions(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "rocov2_text" / "valid_captions.csv"
     if not source.exists():
         pytest.skip(f"no {source}")
-    captions = read_captions(source)
+    captions = submission.read_captions(source)
     ids, path = list(captions), tmp_path / "s.csv"
     assert submission.check(source, ids) == []
     assert submission.write(path, ids, list(captions.values())) == 0
     assert submission.check(path, ids) == []
-    assert read_captions(path) == captions
+    assert submission.read_captions(path) == captions
     assert submission.check(path, ids[1:] + ids[:1]) == [
         f"line 3: id {ids[1]!r} must stand before {ids[0]!r}, as in the ground truth"
     ]
@@ -265,3 +264,35 @@ def test_one_of_model_and_check(capsys: pytest.CaptureFixture[str], command: lis
 def test_a_folder_cannot_be_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         submission.check(tmp_path, IDS)
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("\n".join(["ID,Caption", *(f'{id_},"{text}"' for id_, text in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+MISTAKES = [
+    ([("a", "x")], [("a", "x"), ("b", "y")], "lacks 1 of the ids of .*, first 'b'"),
+    ([("a", "x"), ("z", "y")], [("a", "x")], "has 1 ids that are not in .*, first 'z'"),
+    ([("a", "x"), ("a", "y")], [("a", "x")], "line 3: id 'a' is there twice"),
+    ([], [], "holds no caption"),
+]
+
+
+@pytest.mark.parametrize(("candidates", "references", "message"), MISTAKES)
+def test_files_that_do_not_match_are_one_clear_line(
+    tmp_path: Path, candidates: list[tuple[str, str]], references: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        submission.read_scoring_inputs(
+            write_csv(tmp_path / "c.csv", candidates), write_csv(tmp_path / "r.csv", references)
+        )
+
+
+def test_folders_without_images_are_one_clear_line(tmp_path: Path) -> None:
+    rows = [("a", "x")]
+    files_ = write_csv(tmp_path / "c.csv", rows), write_csv(tmp_path / "r.csv", rows)
+    with pytest.raises(UserError, match="does not exist"):
+        submission.read_scoring_inputs(*files_, tmp_path / "nowhere")
+    with pytest.raises(UserError, match="has no image"):
+        submission.read_scoring_inputs(*files_, tmp_path)

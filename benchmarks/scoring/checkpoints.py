@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from radcap import files
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 from scoring import vocabularies
 
 SEED = 5
@@ -101,7 +101,7 @@ def write_bleurt(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
     """BLEURT-20-D12."""
     from radcap.metrics import bleurt
 
-    (folder / bleurt.TOKENIZER).write_bytes(vocabularies.pieces(map(preprocess, captions), bleurt.SPECIAL))
+    (folder / bleurt.TOKENIZER).write_bytes(vocabularies.pieces(map(preprocess, captions), bleurt.SPECIAL_TOKENS))
     model = bleurt.build_model(BLEURT)
     _draw(model)
     tensors = {bleurt.published_name(name): tensor for name, tensor in model.state_dict().items()}

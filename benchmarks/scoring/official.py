@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from radcap import files
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 from radcap.metrics.umls_f1 import f1
 from scoring.checkpoints import DEBERTA_LAYER
 from scoring.concepts import PACK, SEMANTIC_TYPES
@@ -67,7 +67,7 @@ def bleurt(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
 
 def alignscore(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
     """A caption's pairs of chunk and sentence as a batch, padded to 512, through all heads."""
-    from radcap.metrics.alignscore import chunks, split_sentences
+    from radcap.metrics.alignscore import make_chunks, split_sentences
     from scoring.official_networks import Align
 
     network = Align(checkpoint)
@@ -76,7 +76,7 @@ def alignscore(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
         # The reference crashes on an empty claim.
         if not (claims := split_sentences(candidate)):
             return 0.0
-        found = network.aligned(chunks(reference, split_sentences(reference)), claims)
+        found = network.aligned(make_chunks(reference, split_sentences(reference)), claims)
         return float(found.amax(0).mean())
 
     return score

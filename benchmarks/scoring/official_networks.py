@@ -101,9 +101,9 @@ class MedImageInsightText:
         return float(self.embed_text(candidate).double() @ self.images[image].double())
 
     def embed_image(self, image: bytes) -> Tensor:
-        from radcap.metrics.medimageinsight.image_tower import decode
+        from radcap.metrics.medimageinsight.image_tower import decode_image
 
-        return self.scorer.model.embed_image(decode(image))
+        return self.scorer.model.embed_image(decode_image(image))
 
     def embed_text(self, text: str) -> Tensor:
         found = self.scorer.tokenizer.encode(text)

@@ -18,9 +18,9 @@ def open_scorer(metric: str, checkpoint: Path, *, dtype: str = "float32", proces
 
 
 def _rouge1(_: Path, __: str, ___: int) -> Score:
-    from radcap.metrics.rouge1 import Rouge1
+    from radcap.metrics.rouge1 import Rouge1Scorer
 
-    scorer = Rouge1()
+    scorer = Rouge1Scorer()
     return lambda candidates, references, _: scorer.score(candidates, references)
 
 

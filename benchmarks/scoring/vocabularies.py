@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 
 # Of about 50,000 and 120,000 in the published ones; ten thousand captions teach no more.
 LEARNED = 8000

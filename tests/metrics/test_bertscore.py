@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from radcap.metrics import kept
-from radcap.metrics.bertscore import PARTS, BertScorer, encode, idf, match
-from radcap.metrics.token_vectors import TokenVectors
+from radcap.metrics import reference_cache
+from radcap.metrics.bertscore import PARTS, BertScorer, TokenVectors, encode, idf, match
 
 GOLDEN = Path(__file__).parent / "golden" / "bertscore"
 CASES = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))
@@ -102,14 +101,14 @@ def test_references_are_embedded_once_for_all_candidates_and_processes(tmp_path:
 
 def test_sets_of_references_are_kept_by_content_and_old_ones_go(tmp_path: Path, capsys) -> None:
     made: list[list[str]] = []
-    store = kept.Kept(tmp_path)
+    cache = reference_cache.ReferenceCache(tmp_path)
     for texts in (["b", "a"], ["a", "b", "a"], ["a"]):
-        assert store.get(texts, lambda texts, folder: made.append(texts)).is_dir()
+        assert cache.get(texts, lambda texts, folder: made.append(texts)).is_dir()
     assert made == [["a", "b"], ["a"]]
-    for number in range(kept.LIMIT + 1):
-        store.get([str(number)], lambda texts, folder: None)
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == kept.LIMIT + 1
-    assert "removed what was kept of an older set" in capsys.readouterr().err
+    for number in range(reference_cache.MAX_OLDER_SETS + 1):
+        cache.get([str(number)], lambda texts, folder: None)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == reference_cache.MAX_OLDER_SETS + 1
+    assert "deleted the cached values of an older set" in capsys.readouterr().err
 
 
 def test_a_set_that_fails_is_not_kept(tmp_path: Path) -> None:
@@ -118,7 +117,7 @@ def test_a_set_that_fails_is_not_kept(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept.Kept(tmp_path).get(["a"], fail)
+        reference_cache.ReferenceCache(tmp_path).get(["a"], fail)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.lock"]
 
 
@@ -133,6 +132,6 @@ def test_vectors_come_back_as_written(tmp_path: Path) -> None:
 
 def test_captions_that_are_cut_are_counted(scorer: BertScorer) -> None:
     long = "nodule " * 600
-    assert scorer.truncated([long, "a", "a"], ["a", long, "a"]) == 2
+    assert scorer.count_truncated([long, "a", "a"], ["a", long, "a"]) == 2
     found = scorer.score([long, long + "mass"], ["a nodule", "a nodule"])
     assert found["f1"][0] == pytest.approx(found["f1"][1], abs=1e-6)

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from radcap.errors import UserError
 from radcap.metrics import similarity
 from radcap.metrics.medimageinsight import MedImageInsight, text_tower, weights
-from radcap.metrics.medimageinsight.image_tower import decode
-from radcap.metrics.protocols import PROTOCOLS, apply
+from radcap.metrics.medimageinsight.image_tower import decode_image
+from radcap.metrics.protocols import PROTOCOLS, apply_protocol
 from radcap.metrics.similarity import SimilarityScorer
 
 GOLDEN = Path(__file__).parent / "golden" / "medimageinsight"
@@ -57,7 +57,7 @@ def small(seed: int) -> bytes:
 def test_tokens_and_captions_are_the_references(scorer: SimilarityScorer, case) -> None:
     ids = scorer.tokenizer.encode(case["text"])
     assert list(ids) == case["input_ids"]
-    assert scorer.tokenizer.is_cut(case["text"]) == (case["untruncated_tokens"] > 77)
+    assert scorer.tokenizer.is_truncated(case["text"]) == (case["untruncated_tokens"] > 77)
     found = scorer.model.embed_texts([ids], batch_size=1)[0]
     assert found.tolist() == pytest.approx(case["expected"], abs=1e-6)
 
@@ -83,7 +83,7 @@ def test_images_are_the_references(scorer: SimilarityScorer, monkeypatch: pytest
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_pixels_are_the_references(name: str) -> None:
-    assert hashlib.sha256(decode(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
+    assert hashlib.sha256(decode_image(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
 
 
 @pytest.mark.parametrize("protocol", ["as-described", "imageclef-2025"])
@@ -92,7 +92,7 @@ def test_scores_are_the_references(scorer: SimilarityScorer, protocol: str) -> N
     assert len(pairs) == 64
     texts = [TEXTS[pair["text_id"]] for pair in pairs]
     measures = {"similarity": scorer.score(texts, [stored(pair["image"]) for pair in pairs])}
-    found = apply(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
+    found = apply_protocol(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
     key = "cos" if protocol == "as-described" else "expected"
     assert found == pytest.approx([pair[key] for pair in pairs], abs=1e-6)
 
@@ -114,7 +114,7 @@ def test_scores_of_16_bit_images_that_are_clipped_are_the_references(scorer: Sim
 def test_16_bit_greys_are_stretched(name: str) -> None:
     values = np.asarray(Image.open(GOLDEN / name)).astype(float)
     expected = np.rint((values - values.min()) / (values.max() - values.min()) * 255)
-    pixels = np.asarray(decode(stored(name)))
+    pixels = np.asarray(decode_image(stored(name)))
     assert pixels.shape == (*values.shape, 3)
     assert all(np.array_equal(pixels[..., channel], expected) for channel in range(3))
 
@@ -122,18 +122,18 @@ def test_16_bit_greys_are_stretched(name: str) -> None:
 def test_alpha_is_dropped_and_exif_ignored_as_in_the_reference() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
     picture = Image.fromarray(colours)
-    assert np.array_equal(np.asarray(decode(encoded(picture))), colours[..., :3])
+    assert np.array_equal(np.asarray(decode_image(encoded(picture))), colours[..., :3])
     turned, stream = Image.Exif(), io.BytesIO()
     turned[0x0112] = 6
     picture.convert("RGB").save(stream, "PNG", exif=turned)
-    assert np.array_equal(np.asarray(decode(stream.getvalue())), colours[..., :3])
+    assert np.array_equal(np.asarray(decode_image(stream.getvalue())), colours[..., :3])
 
 
 def test_a_transparent_palette_gives_its_colours(recwarn: pytest.WarningsRecorder) -> None:
     picture = Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).convert("P")
     stream = io.BytesIO()
     picture.save(stream, "PNG", transparency=bytes(range(96)))
-    assert np.array_equal(np.asarray(decode(stream.getvalue())), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(np.asarray(decode_image(stream.getvalue())), np.asarray(picture.convert("RGB")))
     assert not recwarn.list
 
 
@@ -167,7 +167,7 @@ def test_batch_order_and_neighbours_do_not_matter(scorer: SimilarityScorer) -> N
 
 
 def test_an_images_embedding_repeats_bit_for_bit(scorer: SimilarityScorer) -> None:
-    pictures = [decode(small(seed)) for seed in range(3)]
+    pictures = [decode_image(small(seed)) for seed in range(3)]
     first = [scorer.model.embed_image(picture) for picture in pictures]
     again = [scorer.model.embed_image(picture) for picture in pictures[::-1]][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -271,7 +271,7 @@ def test_processes_that_share_a_cache_add_to_it(tmp_path: Path, runs: dict[str, 
 def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
     cache = tmp_path / "images.safetensors"
     cache.write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match=r"^image cache .* cannot be read .*; delete it to make it anew$"):
+    with pytest.raises(UserError, match=r"^image cache .* cannot be read .*; delete it, and it is made anew$"):
         SimilarityScorer(GOLDEN, cache=cache)
 
 
@@ -312,7 +312,10 @@ def test_no_captions_no_scores(scorer: SimilarityScorer) -> None:
 
 
 def test_captions_too_long_are_counted(scorer: SimilarityScorer) -> None:
-    assert scorer.truncated([TEXTS["content-74-tokens"], TEXTS["content-75-tokens"], TEXTS["content-76-tokens"]]) == 1
+    assert (
+        scorer.count_truncated([TEXTS["content-74-tokens"], TEXTS["content-75-tokens"], TEXTS["content-76-tokens"]])
+        == 1
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", small(0)[:-40], None], ids=["empty", "no image", "cut", "absent"])
@@ -347,7 +350,7 @@ def test_captions_without_their_images_are_told(scorer: SimilarityScorer) -> Non
     ],
 )
 def test_the_fallback_repairs_as_ftfy_documents(text: str, expected: str) -> None:
-    assert text_tower.clean(text, repair="fallback") == expected
+    assert text_tower.clean_text(text, repair="fallback") == expected
 
 
 def test_ftfy_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +409,7 @@ def test_weights_that_do_not_fit_are_told(copied: Path, change, told: str) -> No
     changed(copied, change)
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
-    assert str(caught.value) == f"{copied / 'weights.safetensors'} is no MedImageInsight of this size: {told}"
+    assert str(caught.value) == f"{copied / 'weights.safetensors'} is not a MedImageInsight of this size: {told}"
 
 
 def test_the_temperature_is_not_needed_and_half_precision_is_widened(copied: Path) -> None:
@@ -428,7 +431,7 @@ def test_an_incomplete_folder_is_told(copied: Path, name: str) -> None:
 
 
 def test_no_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^MedImageInsight checkpoint .*nowhere is no folder$"):
+    with pytest.raises(UserError, match=r"^MedImageInsight checkpoint .*nowhere is not a folder$"):
         SimilarityScorer(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"vision_model.medimageinsigt-v1\.0\.0\.pt is missing$"):
         SimilarityScorer(tmp_path)
@@ -456,7 +459,7 @@ def test_unreadable_files_are_told(copied: Path, name: str, content: str, told: 
     ("change", "told"),
     [
         (lambda c: c["text_encoder"].pop("heads"), "text_encoder.heads is missing"),
-        (lambda c: c["text_encoder"].update(heads=5), "its config.json makes no MedImageInsight"),
+        (lambda c: c["text_encoder"].update(heads=5), "its config.json does not describe a MedImageInsight"),
         (
             lambda c: c["text_encoder"].update(vocab_size=700),
             "weights are of another shape, first lang_encoder.token_embedding.weight",

@@ -30,6 +30,6 @@ def test_files_are_spelled_as_clips(tmp_path: Path) -> None:
     assert all(left in pieces and right in pieces and left + right in pieces for left, right in merges)
     # A piece that ends a word begins none.
     assert not any(left.endswith("</w>") for left, _ in merges)
-    tokenizer = Tokenizer(tmp_path, length=77)
+    tokenizer = Tokenizer(tmp_path, max_tokens=77)
     assert tokenizer.encode("") == (pieces[START], pieces[END])
     assert tokenizer.encode("The chest") == (pieces[START], pieces["the</w>"], pieces["chest</w>"], pieces[END])

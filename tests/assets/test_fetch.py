@@ -14,9 +14,8 @@ from typing import IO
 import pytest
 
 from radcap import cli, files
-from radcap.checkpoints import fetch, remote, sources
-from radcap.checkpoints import plan as fetch_plan
-from radcap.checkpoints.plan import plan
+from radcap.assets import download_plan, fetch, remote, sources
+from radcap.assets.download_plan import plan_download
 from radcap.errors import UserError
 from radcap.metrics.alignscore import punkt_splitter
 from radcap.metrics.medimageinsight import weights
@@ -86,7 +85,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """In the empty working folder `work`, with a hub and a punkt_tab.zip to fetch from."""
     import huggingface_hub.file_download
 
-    known = sources.wanted(PARAMS.profiles["rocov2"].scorers)
+    known = sources.requirements(PARAMS.profiles["rocov2"].scorers)
     names = ("config.json", "model.safetensors", "vocab.json")
     made = Hub(
         tmp_path / "cache",
@@ -141,14 +140,14 @@ def on_main() -> Settings:
 
 
 def run(profile: str = "rocov2", *, yes: bool = True, params: Settings = PARAMS) -> bool:
-    return fetch.scorers(params, profile=profile, yes=yes)
+    return fetch.fetch_scorers(params, profile=profile, yes=yes)
 
 
 @pytest.mark.parametrize("params", [PARAMS, on_main()], ids=["commits", "main"])
 def test_all_goes_where_the_profile_and_the_openers_want_it(hub: Hub, params: Settings) -> None:
     assert run(params=params)
     assert written() == ALL
-    found = weights.find(Path("packs/medimageinsight"))
+    found = weights.find_checkpoint(Path("packs/medimageinsight"))
     assert found.weights.read_text() == f"MedImageInsight {sources.SIMILARITY.files[1]}"
     assert (found.tokenizer / "vocab.json").exists()
     assert punkt_splitter(Path("packs/punkt_tab"))("One. Two.") == ["One.", "Two."]
@@ -187,8 +186,8 @@ def test_what_is_there_is_skipped_and_a_moved_branch_is_told(hub: Hub, capsys: p
     assert run(yes=False, params=on_main())
     assert (hub.asked, Path("packs/fetched.json").read_bytes()) == ([], before)
     out = capsys.readouterr().out
-    assert f"  main of lion-ai/MedImageInsights has moved on to {LATER}; {HEAD} is taken\n" in out
-    assert f"{sources.BERTSCORE.commit} is taken, which deberta_revision in configs/scorers.yaml must name" in out
+    assert f"  main of lion-ai/MedImageInsights has moved on to {LATER}; {HEAD} is used\n" in out
+    assert f"{sources.BERTSCORE.commit} is used, so deberta_revision in configs/scorers.yaml must name it" in out
     assert out.endswith("nothing to fetch\n")
 
 
@@ -281,7 +280,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest
         half = tmp_path / HEAD / "a/b.bin"
         half.parent.mkdir(parents=True)
         half.write_bytes(data[:5000])
-        found = remote.file("me/model", "a/b.bin", HEAD, tmp_path, size=len(data))
+        found = remote.download_file("me/model", "a/b.bin", HEAD, tmp_path, size=len(data))
     finally:
         server.shutdown()
         server.server_close()
@@ -291,7 +290,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest
 
 def test_a_file_with_another_hash_is_not_put_in_place(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "ALIGNSCORE", replace(sources.ALIGNSCORE, sha256={"AlignScore-base.ckpt": "0" * 64}))
-    with pytest.raises(UserError, match="yzha/AlignScore: .* is not the file that was expected"):
+    with pytest.raises(UserError, match="yzha/AlignScore: .* is not the expected file"):
         run()
     assert not Path("packs/alignscore/AlignScore-base.ckpt").exists()
 
@@ -309,7 +308,7 @@ def test_a_users_own_checkpoints_are_let_alone(hub: Hub, capsys: pytest.CaptureF
     golden = ROOT / "tests/metrics/golden"
     places = {name: str(golden / name) for name in ("medimageinsight", "bleurt", "alignscore")}
     own = PARAMS.profiles["rocov2"].scorers.model_copy(update={**places, "deberta": str(golden / "bertscore")})
-    assert [plan(wanted, {}).commit for wanted in sources.wanted(own)] == ["", "", "", ""]
+    assert [plan_download(requirement, {}).commit for requirement in sources.requirements(own)] == ["", "", "", ""]
 
 
 def test_a_users_own_checkpoints_stay_when_others_are_on_record(hub: Hub) -> None:
@@ -321,26 +320,26 @@ def test_a_users_own_checkpoints_stay_when_others_are_on_record(hub: Hub) -> Non
     own = rocov2.scorers.model_copy(update={**places, "deberta": str(golden / "bertscore")})
     params = PARAMS.model_copy(update={"profiles": {"rocov2": rocov2.model_copy(update={"scorers": own})}})
     before = Path("packs/fetched.json").read_bytes()
-    assert fetch.scorers(params, profile="rocov2", yes=False)
+    assert fetch.fetch_scorers(params, profile="rocov2", yes=False)
     assert (hub.asked, Path("packs/fetched.json").read_bytes()) == ([], before)
 
 
 def test_a_folder_that_lacks_files_is_told(hub: Hub, tmp_path: Path) -> None:
     own = PARAMS.profiles["rocov2"].scorers.model_copy(update={"deberta": str(tmp_path)})
     with pytest.raises(UserError, match=r"DeBERTa: .* lacks config.json, model.safetensors or pytorch_model.bin"):
-        [plan(wanted, {}) for wanted in sources.wanted(own)]
+        [plan_download(requirement, {}) for requirement in sources.requirements(own)]
 
 
 def test_another_repository_is_taken_as_its_branch_stands(hub: Hub) -> None:
     hub.repos["me/bleurt"] = {"config.json": b"{}"}
     own = on_main().profiles["rocov2"].scorers.model_copy(update={"bleurt": "me/bleurt"})
-    found = [plan(wanted, {}) for wanted in sources.wanted(own)][2]
-    assert (found.wanted.source.repo, found.commit, found.note) == ("me/bleurt", HEAD, "")
+    found = [plan_download(requirement, {}) for requirement in sources.requirements(own)][2]
+    assert (found.requirement.source.repo, found.commit, found.note) == ("me/bleurt", HEAD, "")
 
 
 def test_punkt_of_another_hash_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "PUNKT", replace(fetch.PUNKT, sha256="0" * 64))
-    with pytest.raises(UserError, match="is not the file that was expected"):
+    with pytest.raises(UserError, match="is not the expected file"):
         run()
     assert not Path("packs/punkt_tab").exists()
 
@@ -354,7 +353,7 @@ def test_a_folder_of_something_else_is_no_place_for_punkt(hub: Hub) -> None:
 
 def test_an_unreachable_archive_names_its_host(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^localhost is not reachable \(.*\); fetch on a machine") as caught:
-        remote.unpack(replace(sources.PUNKT, url="http://localhost:1/punkt_tab.zip"), tmp_path / "punkt")
+        remote.download_archive(replace(sources.PUNKT, url="http://localhost:1/punkt_tab.zip"), tmp_path / "punkt")
     assert "\n" not in str(caught.value) and not (tmp_path / "punkt").exists()
 
 
@@ -411,7 +410,7 @@ def test_the_hub_loader_takes_the_same_files(monkeypatch: pytest.MonkeyPatch) ->
     asked: dict[str, list[str]] = {}
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda _, **options: asked.update(options) or "x")
     loader.download("someone/model", "main")
-    assert tuple(asked["allow_patterns"]) == fetch_plan.PATTERNS == loader.PATTERNS
+    assert tuple(asked["allow_patterns"]) == download_plan.PATTERNS == loader.PATTERNS
 
 
 def test_commits_are_commits() -> None:
@@ -423,4 +422,4 @@ def test_commits_are_commits() -> None:
     ("size", "told"), [(0, "0 B"), (999, "999 B"), (4_319_076, "4.3 MB"), (1_966_965_771, "1.97 GB"), (1500, "1.5 kB")]
 )
 def test_sizes_for_people(size: int, told: str) -> None:
-    assert remote.shown(size) == told
+    assert remote.format_size(size) == told
