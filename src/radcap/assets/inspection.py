@@ -94,11 +94,11 @@ def file(path: Path) -> Status:
 def cached_snapshot(repo: str, revision: str) -> Path | None:
     """The snapshot of a repository in the hub's cache, without network access; None if it is not complete."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotStatusError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(PATTERNS), local_files_only=True))
-    except (LocalEntryNotStatusError, HFValidationError):
+    except (LocalEntryNotFoundError, HFValidationError):
         return None
 
 

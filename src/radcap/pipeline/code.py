@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # They validate, place, start, record and report. A result depends on none of them.
 NEUTRAL = frozenset(
     {
-        *("__init__", "cli", "commands", "errors", "files", "layout", "pipeline", "runtime", "settings"),
+        *("__init__", "assets", "cli", "commands", "errors", "files", "layout", "pipeline", "runtime", "settings"),
     }
 )
 # Chosen by name at run time, where no import shows it.
