@@ -69,21 +69,21 @@ def _names(captions: Sequence[str], rng: random.Random) -> Iterator[str]:
     real += rng.sample(real, len(real) // AMBIGUOUS)
     yield from real
     words = _frequent(captions, 1, 10_000)
-    made: set[str] = set()
-    while len(made) < CONCEPTS - len(real):
+    invented: set[str] = set()
+    while len(invented) < CONCEPTS - len(real):
         name = " ".join(rng.choices(words, k=rng.randint(2, 4)))
-        if name not in made:
-            made.add(name)
+        if name not in invented:
+            invented.add(name)
             yield name
 
 
 def _frequent(captions: Sequence[str], size: int, count: int) -> list[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for caption in captions:
         words = _words(caption)
         grams = (words[start : start + size] for start in range(len(words) - size + 1))
-        found.update(" ".join(gram) for gram in grams if gram[0] not in STOP and gram[-1] not in STOP)
-    return [name for name, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]]
+        counts.update(" ".join(gram) for gram in grams if gram[0] not in STOP and gram[-1] not in STOP)
+    return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:count]]
 
 
 def _words(caption: str) -> list[str]:

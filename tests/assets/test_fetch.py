@@ -359,7 +359,7 @@ def test_an_unreachable_archive_names_its_host(tmp_path: Path) -> None:
 
 def test_the_sample_needs_nothing(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sample")
-    assert capsys.readouterr().out == "profile sample trains small scorers of its own: nothing to fetch\n"
+    assert capsys.readouterr().out == "profile sample trains miniature scorers: nothing to fetch\n"
 
 
 def test_an_unknown_profile_is_told(hub: Hub) -> None:

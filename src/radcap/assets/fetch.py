@@ -29,7 +29,7 @@ def fetch_scorers(params: Settings, *, profile: str, yes: bool) -> bool:
     """
     settings = profile_settings(params, profile).scorers
     if settings.weights == "miniature":
-        print(f"profile {profile} trains small scorers of its own: nothing to fetch")
+        print(f"profile {profile} trains miniature scorers: nothing to fetch")
         return True
     recorded = files.read_json(RECORD) if RECORD.exists() else {}
     plans = [plan_download(requirement, recorded) for requirement in sources.requirements(settings)]

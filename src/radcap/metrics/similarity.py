@@ -52,9 +52,9 @@ class SimilarityScorer:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the weights file and the sizes. It identifies the checkpoint, wherever it is."""
-        found = weights.find_checkpoint(self.checkpoint)
-        sizes = json.dumps(found.settings, sort_keys=True)
-        return hashlib.sha256(f"{files.sha256(found.weights)} {sizes}".encode()).hexdigest()
+        stored = weights.find_checkpoint(self.checkpoint)
+        sizes = json.dumps(stored.settings, sort_keys=True)
+        return hashlib.sha256(f"{files.sha256(stored.weights)} {sizes}".encode()).hexdigest()
 
     def score(self, candidates: Sequence[str], images: Sequence[bytes | None]) -> list[float | None]:
         """The cosine in [-1, 1] of each caption and its image; None if there is no image, or if it cannot be decoded.
