@@ -153,7 +153,7 @@ def _shorten(text: str) -> str:
 
 @dataclass(frozen=True)
 class ScoringInputs:
-    """Candidates and references in the same order, that of the references. `images`: the bytes of a file for each id."""
+    """Candidates and references, both in the order of the references. `images`: the bytes of a file for each id."""
 
     ids: list[str]
     candidates: list[str]
