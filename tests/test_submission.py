@@ -1,4 +1,4 @@
-"""Submissions have no fault as written, each rule of ImageCLEF has its own message, and two files are read for scoring."""
+"""Written submissions have no fault, each rule of ImageCLEF has its own message, and files are read for scoring."""
 
 import csv
 import io
@@ -85,8 +85,8 @@ def test_each_fault_has_its_line(tmp_path: Path, content: str | bytes, expected:
 def test_every_line_break_is_a_fault_and_becomes_a_blank(tmp_path: Path, character: str) -> None:
     assert len(f"x{character}y".splitlines()) == 2
     path = tmp_path / "s.csv"
-    told = faults(path, f'ID,Caption\n"a","x{character}y"\n', ["a"])
-    assert told == [f"line 2: line break inside the row (U+{ord(character):04X})"]
+    found = faults(path, f'ID,Caption\n"a","x{character}y"\n', ["a"])
+    assert found == [f"line 2: line break inside the row (U+{ord(character):04X})"]
     assert submission.write(path, ["a"], [f"x{character}y"]) == 1
     assert read_back(path)[1] == ["a", "x y"]
 
@@ -108,7 +108,7 @@ def test_captions_that_do_not_match_the_ids_leave_no_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-# Half surrogates too, which st.text leaves out unless told; and often what a CSV file may break at.
+# Lone surrogates too, which st.text leaves out by default, and many characters at which a CSV file may break.
 ANY_TEXT = st.text(
     st.one_of(st.characters(codec=None, exclude_categories=()), st.sampled_from(BREAKS + '",\ufeff\0 a'))
 )
@@ -136,7 +136,7 @@ def test_any_file_is_checked(tmp_path_factory: pytest.TempPathFactory, content: 
 
 
 def test_real_captions(real_data: Path, tmp_path: Path) -> None:
-    """The real ROCOv2 validation captions: their own file has no fault, and neither has what is written of them."""
+    """Neither the file of the real ROCOv2 validation captions nor a submission written from them has a fault."""
     source = real_data / "rocov2_text" / "valid_captions.csv"
     if not source.exists():
         pytest.skip(f"no {source}")
@@ -202,18 +202,18 @@ def test_the_command_writes_and_checks(workspace: Path, capsys: pytest.CaptureFi
 def test_many_faults_are_counted_and_the_first_are_shown(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("s.csv").write_text(GOOD + "\n" * 30)
     assert ended("--check", "s.csv") == 1
-    told = capsys.readouterr().out.splitlines()
-    assert (len(told), told[0], told[-2:]) == (22, "s.csv: 30 faults", ["line 24: blank line", "... and 10 more"])
+    printed = capsys.readouterr().out.splitlines()
+    assert (len(printed), printed[0], printed[-2:]) == (22, "s.csv: 30 faults", ["line 24: blank line", "... and 10 more"])
 
 
-def test_a_variant_goes_where_one_wants(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_is_written_to_the_given_path(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_captions(IDS, variant="base")
     cli.main(["submission", "moondream2", "--variant", "base", "--out", "deep/base.csv"])
     assert "3 captions (base) in deep/base.csv" in capsys.readouterr().out
     assert [path.name for path in Path("deep").iterdir()] == ["base.csv"]
 
 
-def test_rows_that_the_split_lacks_are_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_the_split_lacks_are_reported(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files.write_json(Path("data/report.json"), {"splits": {"test": {"quarantined": {"caption is empty": 2}}}})
     remark = "the test split lacks 2 of its source's rows, see data/quarantine.csv"
     cli.main(["submission", "moondream2"])
@@ -245,12 +245,12 @@ def test_mistakes_are_one_line(
     write_captions(["b", "a", "c"], variant="other")
     Path("none.csv").write_text("ID,Caption\n")
     assert ended(*command) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("radcap: error: ") and message in told and told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("radcap: error: ") and message in output and output.count("\n") == 1
     assert not Path("submissions").exists()
 
 
-def test_without_a_split_it_says_what_makes_one(workspace: Path) -> None:
+def test_without_a_split_the_command_fails(workspace: Path) -> None:
     layout.split("test").unlink()
     assert ended("moondream2") == ended("--check", "s.csv") == 2
 

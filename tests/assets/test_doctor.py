@@ -1,4 +1,4 @@
-"""`radcap doctor`: present, missing, damaged, and how to get it, for an empty folder and for small checkpoints."""
+"""`radcap doctor` with an empty folder and with small checkpoints: present, missing, damaged, and how to get it."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ MACHINE = [Check(name="Python", state="present", detail="3.11.7")]
 
 @pytest.fixture(autouse=True)
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder and hub cache, no network, and a machine that is always the same."""
+    """An empty working folder, an empty hub cache, and no network."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -38,8 +38,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "checks", lambda: MACHINE)
-    told = Check(name="ftfy", state="present", detail="ftfy 6.3.1", licence="Apache-2.0")
-    monkeypatch.setattr(environment, "ftfy", lambda: told)
+    ftfy = Check(name="ftfy", state="present", detail="ftfy 6.3.1", licence="Apache-2.0")
+    monkeypatch.setattr(environment, "ftfy", lambda: ftfy)
 
 
 def line(name: str, state: str, detail: str, **more: object) -> dict[str, object]:
@@ -165,7 +165,7 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
 
 @pytest.fixture
 def filled(empty: Path) -> Settings:
-    """Settings whose checkpoints are tests/metrics/golden's, in folders of their own; two models, both there."""
+    """Settings with copies of the checkpoints in tests/metrics/golden, and two present models."""
     for name in ("medimageinsight", "bleurt", "alignscore", "bertscore"):
         shutil.copytree(GOLDEN / name, empty / name)
     punkt = empty / "punkt/english"
@@ -268,7 +268,7 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
         ("model", "config.json", None, "smolvlm_500m", "missing", "lacks config.json"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(
+def test_faults_are_reported(
     machine: None,
     filled: Settings,
     empty: Path,
@@ -285,10 +285,10 @@ def test_what_is_wrong_is_told(
     else:
         path.write_bytes(path.read_bytes()[:keep])
     found = doctor.report(filled, "rocov2")
-    told = next(entry for entry in found["checks"] if entry["name"] == check)
-    assert (told["state"], found["ready"]) == (state, False)
-    assert reason in told["detail"]
-    assert told["get"]
+    entry = next(entry for entry in found["checks"] if entry["name"] == check)
+    assert (entry["state"], found["ready"]) == (state, False)
+    assert reason in entry["detail"]
+    assert entry["get"]
 
 
 def test_the_published_layouts(tmp_path: Path) -> None:
@@ -362,9 +362,9 @@ def test_the_tokenizer_beside_chexnets_file_must_be_its_own() -> None:
     assert (cnn("packs/a/A.ckpt").state, cnn("packs/a/A.ckpt").get) == ("missing", "openai-community/gpt2")
     Path("packs/vocab.json").write_text("{}")
     assert cnn("packs/a/A.ckpt").state == "present"
-    told = cnn("packs/A.ckpt")
-    assert (told.state, told.get) == ("damaged", "move AlignScore's files")
-    assert told.detail.startswith("models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's")
+    check = cnn("packs/A.ckpt")
+    assert (check.state, check.get) == ("damaged", "move AlignScore's files")
+    assert check.detail.startswith("models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's")
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_packages_against_the_lock(lock: str, state: str, detail: str) -> None:
     assert (found.state, found.detail) == (state, detail.format(**installed))
 
 
-def test_the_machine_is_told_in_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_check_of_the_machine_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/mlflow")
     found = {check.name: check for check in environment.checks()}
     assert list(found) == ["Python", "packages", "device", "disk", "hub", "DVC", "MLflow"]
@@ -429,8 +429,8 @@ def test_the_table() -> None:
     )
 
 
-def test_the_names_are_those_that_the_openers_ask_for() -> None:
-    """inspection.py does not import them: that would load transformers for seconds."""
+def test_the_file_names_are_those_that_the_loaders_use() -> None:
+    """inspection.py does not import the loaders, because importing transformers takes seconds."""
     assert inspection.PUNKT_FILES == alignscore.PUNKT_FILES
     assert inspection.ROBERTA_FILES == (
         alignscore_checkpoint.CONFIG,

@@ -53,7 +53,7 @@ def test_every_golden_case_is_of_one_kind() -> None:
     assert {case["id"] for case in SCORED} >= GIVEN.keys()
 
 
-def test_chunks_are_the_references() -> None:
+def test_chunks_match_the_reference() -> None:
     assert [found for found, _ in captions()] == [case["chunks"] for case in SCORED]
 
 
@@ -100,7 +100,7 @@ def test_heads_equal_the_reference(
 
 
 def test_token_ids_equal_the_reference(scorer: AlignScorer) -> None:
-    """Special tokens spelt in a caption included."""
+    """Also for captions that spell special tokens."""
     named = [(case, caption) for case, caption in zip(SCORED, captions(), strict=True) if case.get("pair_input_ids")]
     assert len(named) == 35
     for case, (passages, sentences) in named:
@@ -117,7 +117,7 @@ def test_truncation_is_the_tokenizers_own(scorer: AlignScorer, chunk: int, sente
 
 @pytest.mark.parametrize(("chunk", "sentence"), [(0, 509), (1, 508), (2, 508), (300, 600), (600, 700), (254, 600)])
 def test_truncation_where_only_the_first_does_not_do(scorer: AlignScorer, chunk: int, sentence: int) -> None:
-    """The reference falls back where the tokenizer raises, which is where `make_pairs` says `longest_first`."""
+    """The reference falls back if the tokenizer raises an error, which is when `make_pairs` sets `longest_first`."""
     texts = [" a" * chunk, " a" * sentence]
     with pytest.raises(Exception, match="Sequence to truncate too short"):
         scorer.tokenizer(*texts, truncation="only_first", max_length=512)
@@ -136,7 +136,7 @@ def check_truncation(scorer: AlignScorer, texts: list[str], strategy: str) -> No
 
 
 def test_the_limit_of_a_group() -> None:
-    """One sentence too long for any chunk changes the up to 32 pairs that the reference reads with it, no others."""
+    """One sentence that fills the input changes the up to 32 pairs that the reference reads with it, and no others."""
     tokens = {"short": range(10), "long": range(400), "chunk": range(600), "full": range(508)}
     assert not any(pair.longest_first for pair in make_pairs(["chunk"], ["short", "long"] * 20, tokens))
     found = make_pairs(["short", "chunk"], ["short", "long", *["short"] * 28, "full", "long", "full", "long"], tokens)
@@ -348,7 +348,7 @@ VOCAB = json.loads((GOLDEN / "vocab.json").read_text())
         ("weights.safetensors", "not weights at all", "weights.safetensors is damaged"),
     ],
 )
-def test_damaged_files_are_told_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_damaged_files_are_reported_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
     folder = changed_copy(tmp_path, {})
     (folder / name).write_text(content)
     with pytest.raises(UserError, match=message) as error:
@@ -357,7 +357,7 @@ def test_damaged_files_are_told_in_one_line(tmp_path: Path, name: str, content: 
 
 
 def lightning(tmp_path: Path, *, drop: str = "", **extra: object) -> Path:
-    """A miniature of the published .ckpt, RoBERTa's own files beside it."""
+    """A miniature of the published .ckpt, with RoBERTa's files beside it."""
     folder = tmp_path / "published"
     folder.mkdir()
     for name in ("config.json", "vocab.json", "merges.txt"):

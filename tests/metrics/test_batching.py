@@ -1,4 +1,4 @@
-"""Texts end to end give the first states that transformers' padded forward gives."""
+"""The packed encoder computes the same first states as transformers' padded forward pass."""
 
 import pytest
 import torch

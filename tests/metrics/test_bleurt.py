@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def forwarded(scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """The input ids (pairs x tokens) of every batch that the model is given from now on."""
+    """The input ids (pairs, tokens) of every batch that the model gets from now on."""
     batches: list[torch.Tensor] = []
     embeddings = scorer.model.rembert.embeddings
     forward = embeddings.forward
@@ -132,7 +132,7 @@ def test_odd_captions_get_finite_scores(scorer: BleurtScorer, raw: bool) -> None
     assert all(type(score) is float and -10 < score < 10 and score != 1.0 for score in scores)
 
 
-def test_empty_captions_get_what_the_model_says_of_them(scorer: BleurtScorer) -> None:
+def test_empty_captions_get_the_models_score(scorer: BleurtScorer) -> None:
     empty = next(case["expected"] for case in CASES if case["id"] == "both-empty")
     blanks = ["", " \t\n", "\u2028", "..."]
     assert scorer.score(blanks, blanks[::-1]) == pytest.approx([empty] * 4, rel=0, abs=1e-6)

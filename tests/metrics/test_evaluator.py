@@ -24,7 +24,7 @@ REFERENCES = ["A nodule in the right lung.", "", "CT of the chest", ""]
 
 @pytest.fixture
 def scorers(tmp_path: Path) -> Path:
-    """The tiny reference checkpoints side by side; no MedCAT pack."""
+    """A record of the tiny reference checkpoints, without a MedCAT pack."""
     folder = tmp_path / "scorers"
     places = {name: str(GOLDEN / name) for name in ("bertscore", "bleurt", "alignscore")}
     record = {name: {"checkpoint": place} for name, place in places.items()}
@@ -39,7 +39,7 @@ def scorers(tmp_path: Path) -> Path:
 IMAGES = [png(0), png(1), png(2), None]
 
 
-def test_every_metric_there_is_scored_and_the_others_say_why(scorers: Path) -> None:
+def test_available_metrics_are_scored_and_the_others_have_a_reason(scorers: Path) -> None:
     evaluator = Evaluator(scorers)
     assert evaluator.missing == {"umls_f1": "packs/umls.zip not found"}
     raw = evaluator.score(CANDIDATES, REFERENCES, IMAGES)

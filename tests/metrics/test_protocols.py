@@ -92,7 +92,7 @@ MEASURES = ("bertscore_recall", "bertscore_f1", "rouge1", "bleurt", "umls_f1_med
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_counts_its_own_measures_and_the_empty_rule_is_all_but_bleurts(name: str) -> None:
+def test_each_protocol_uses_its_own_scores_and_empty_pairs_have_a_fixed_one_except_in_bleurt(name: str) -> None:
     measures = {measure: [0.1 * number, 0.5] for number, measure in enumerate(MEASURES)}
     found = apply_protocol(PROTOCOLS[name], measures, ["a", ""], ["b", " \n"])
     described = name == "as-described"

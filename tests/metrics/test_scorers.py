@@ -1,4 +1,4 @@
-"""Miniatures are trained and recorded as the published are, which lie where they are; what is not there is told."""
+"""Miniatures are trained, published checkpoints found, and both recorded; missing ones have a reason."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def settings(tmp_path: Path):
     return PARAMS.profiles["rocov2"].scorers.model_copy(update=places)
 
 
-def test_absent_checkpoints_are_told_with_their_reason(settings, tmp_path: Path, monkeypatch) -> None:
+def test_absent_checkpoints_are_reported_with_their_reason(settings, tmp_path: Path, monkeypatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -54,7 +54,7 @@ def small(seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("case", CASES["texts"], ids=lambda case: case["id"])
-def test_tokens_and_captions_are_the_references(scorer: SimilarityScorer, case) -> None:
+def test_tokens_and_captions_match_the_reference(scorer: SimilarityScorer, case) -> None:
     ids = scorer.tokenizer.encode(case["text"])
     assert list(ids) == case["input_ids"]
     assert scorer.tokenizer.is_truncated(case["text"]) == (case["untruncated_tokens"] > 77)
@@ -62,7 +62,7 @@ def test_tokens_and_captions_are_the_references(scorer: SimilarityScorer, case) 
     assert found.tolist() == pytest.approx(case["expected"], abs=1e-6)
 
 
-def test_captions_in_one_batch_are_the_references(scorer: SimilarityScorer) -> None:
+def test_captions_in_one_batch_match_the_reference(scorer: SimilarityScorer) -> None:
     found = scorer.model.embed_texts([tuple(case["input_ids"]) for case in CASES["texts"]], batch_size=32)
     expected = torch.tensor([case["expected"] for case in CASES["texts"]])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
@@ -70,7 +70,7 @@ def test_captions_in_one_batch_are_the_references(scorer: SimilarityScorer) -> N
 
 @pytest.mark.parametrize("size", [480, 96])
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_are_the_references(scorer: SimilarityScorer, monkeypatch: pytest.MonkeyPatch, name: str, size: int):
+def test_images_match_the_reference(scorer: SimilarityScorer, monkeypatch: pytest.MonkeyPatch, name: str, size: int):
     monkeypatch.setitem(scorer.model.settings["image_encoder"], "image_size", [size, size])
     with Image.open(GOLDEN / name) as image:
         found = scorer.model.embed_image(image.convert("RGB"))
@@ -82,12 +82,12 @@ def test_images_are_the_references(scorer: SimilarityScorer, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_pixels_are_the_references(name: str) -> None:
+def test_pixels_match_the_reference(name: str) -> None:
     assert hashlib.sha256(decode_image(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
 
 
 @pytest.mark.parametrize("protocol", ["as-described", "imageclef-2025"])
-def test_scores_are_the_references(scorer: SimilarityScorer, protocol: str) -> None:
+def test_scores_match_the_reference(scorer: SimilarityScorer, protocol: str) -> None:
     pairs = [pair for pair in CASES["similarity"] if pair["image"] in PLAIN]
     assert len(pairs) == 64
     texts = [TEXTS[pair["text_id"]] for pair in pairs]
@@ -97,8 +97,8 @@ def test_scores_are_the_references(scorer: SimilarityScorer, protocol: str) -> N
     assert found == pytest.approx([pair[key] for pair in pairs], abs=1e-6)
 
 
-def test_scores_of_16_bit_images_that_are_clipped_are_the_references(scorer: SimilarityScorer) -> None:
-    """The reference's figures are of Pillow's clipped conversion, which is handed in as 8 bits here."""
+def test_scores_of_16_bit_images_that_are_clipped_match_the_reference(scorer: SimilarityScorer) -> None:
+    """The reference scores are of Pillow's clipped conversion, which is passed as 8 bits here."""
     pairs = [pair for pair in CASES["similarity"] if pair["image"] in DEEP]
     assert len(pairs) == 8
     clipped = {name: encoded(Image.open(GOLDEN / name).convert("RGB")) for name in DEEP}
@@ -220,7 +220,7 @@ def test_a_cache_spares_the_image_tower(tmp_path: Path, runs: dict[str, int]) ->
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
-def test_a_cache_keeps_checkpoints_apart(tmp_path: Path, runs: dict[str, int]) -> None:
+def test_a_cache_separates_checkpoints(tmp_path: Path, runs: dict[str, int]) -> None:
     other, cache = tmp_path / "other", tmp_path / "images.safetensors"
     shutil.copytree(GOLDEN, other)
     changed(other, lambda tensors: tensors["image_projection"].neg_())
@@ -239,7 +239,7 @@ def test_a_checkpoints_hash_is_of_weights_and_sizes_not_of_its_place(tmp_path: P
     assert SimilarityScorer(tmp_path / "moved").hash != scorer.hash
 
 
-def test_work_before_a_damaged_image_is_kept(tmp_path: Path, runs: dict[str, int]) -> None:
+def test_embeddings_before_a_damaged_image_are_saved(tmp_path: Path, runs: dict[str, int]) -> None:
     cache, images = tmp_path / "images.safetensors", [small(0), small(1), b"no image"]
     opened = SimilarityScorer(GOLDEN, cache=cache)
     assert opened.score(["a"] * 3, images)[2] is None
@@ -248,7 +248,7 @@ def test_work_before_a_damaged_image_is_kept(tmp_path: Path, runs: dict[str, int
     assert runs["images"] == 2
 
 
-def test_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_are_saved_regularly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "SAVE_EVERY", 2)
     cache, sizes = tmp_path / "images.safetensors", []
     write = similarity.EmbeddingCache.write
@@ -268,7 +268,7 @@ def test_processes_that_share_a_cache_add_to_it(tmp_path: Path, runs: dict[str, 
     assert runs["images"] == 2
 
 
-def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_reported(tmp_path: Path) -> None:
     cache = tmp_path / "images.safetensors"
     cache.write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match=r"^image cache .* cannot be read .*; delete it, and it is made anew$"):
@@ -278,7 +278,7 @@ def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
 # ---- rules and odd inputs
 
 
-def test_an_empty_candidate_scores_what_the_model_says(scorer: SimilarityScorer) -> None:
+def test_an_empty_candidate_gets_the_models_score(scorer: SimilarityScorer) -> None:
     said = scorer.score(["", " \n\t", "a nodule"], [small(0)] * 3)
     assert said[0] == said[1] not in (0.0, None)
     assert said[2] != said[0]
@@ -327,7 +327,7 @@ def test_an_image_that_cannot_be_read_has_no_score_and_is_counted(scorer: Simila
     assert scorer.missing == (data is None)
 
 
-def test_captions_without_their_images_are_told(scorer: SimilarityScorer) -> None:
+def test_captions_without_their_images_are_reported(scorer: SimilarityScorer) -> None:
     with pytest.raises(UserError, match="^2 captions, but 1 images; None stands for a missing one$"):
         scorer.score(["a", "b"], [small(0)])
 
@@ -395,7 +395,7 @@ NORM = "image_encoder.blocks.2.1.channel_block.channel_attn.norm.bias"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.pop(NORM), f"1 weights are missing, first {NORM}"),
         (lambda t: t.pop("lang_projection"), "1 weights are missing, first lang_projection"),
@@ -405,11 +405,11 @@ NORM = "image_encoder.blocks.2.1.channel_block.channel_attn.norm.bias"
         (lambda t: t.update(a=t.pop(NORM)), f"1 weights are missing, first {NORM}; 1 weights are unexpected, first a"),
     ],
 )
-def test_weights_that_do_not_fit_are_told(copied: Path, change, told: str) -> None:
+def test_weights_that_do_not_fit_are_reported(copied: Path, change, message: str) -> None:
     changed(copied, change)
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
-    assert str(caught.value) == f"{copied / 'weights.safetensors'} is not a MedImageInsight of this size: {told}"
+    assert str(caught.value) == f"{copied / 'weights.safetensors'} is not a MedImageInsight of this size: {message}"
 
 
 def test_the_temperature_is_not_needed_and_half_precision_is_widened(copied: Path) -> None:
@@ -423,14 +423,14 @@ def test_the_temperature_is_not_needed_and_half_precision_is_widened(copied: Pat
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "vocab.json", "merges.txt"])
-def test_an_incomplete_folder_is_told(copied: Path, name: str) -> None:
+def test_an_incomplete_folder_is_reported(copied: Path, name: str) -> None:
     (copied / name).unlink()
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
     assert str(caught.value) == f"MedImageInsight checkpoint {copied}: {name} is missing"
 
 
-def test_no_folder_is_told(tmp_path: Path) -> None:
+def test_no_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^MedImageInsight checkpoint .*nowhere is not a folder$"):
         SimilarityScorer(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"vision_model.medimageinsigt-v1\.0\.0\.pt is missing$"):
@@ -438,7 +438,7 @@ def test_no_folder_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("weights.safetensors", "PK", "cannot be read as safetensors: "),
         ("config.json", "{", "config.json cannot be read: "),
@@ -447,16 +447,16 @@ def test_no_folder_is_told(tmp_path: Path) -> None:
         ("merges.txt", "#version: 0.2\na b c\n", "vocab.json or merges.txt cannot be read"),
     ],
 )
-def test_unreadable_files_are_told(copied: Path, name: str, content: str, told: str) -> None:
+def test_unreadable_files_are_reported(copied: Path, name: str, content: str, message: str) -> None:
     (copied / name).write_text(content)
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c["text_encoder"].pop("heads"), "text_encoder.heads is missing"),
         (lambda c: c["text_encoder"].update(heads=5), "its config.json does not describe a MedImageInsight"),
@@ -466,13 +466,13 @@ def test_unreadable_files_are_told(copied: Path, name: str, content: str, told: 
         ),
     ],
 )
-def test_sizes_that_do_not_fit_are_told(copied: Path, change, told: str) -> None:
+def test_sizes_that_do_not_fit_are_reported(copied: Path, change, message: str) -> None:
     edit_config(copied, change)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         SimilarityScorer(copied)
 
 
-def test_a_tokenizer_of_another_size_is_told(copied: Path) -> None:
+def test_a_tokenizer_of_another_size_is_reported(copied: Path) -> None:
     vocabulary = json.loads((copied / "vocab.json").read_text(encoding="utf-8"))
     (copied / "vocab.json").write_text(json.dumps(vocabulary | {"extra": 734}), encoding="utf-8")
     with pytest.raises(UserError, match=r"vocab\.json has 735 tokens, the text tower only 734$"):

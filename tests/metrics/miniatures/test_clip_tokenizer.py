@@ -1,4 +1,4 @@
-"""The small CLIP tokenizer: the same files every time, spelled as CLIP's are, and every word of its captions in them."""
+"""The small CLIP tokenizer: the same files every time, in CLIP's format, with every word of its captions."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ CAPTIONS = [row["caption"] for row in rows(40, seed=5)] + ["Café, 3.5 µm", "",
 
 
 def test_the_same_captions_give_the_same_bytes(tmp_path: Path) -> None:
-    """Few captions hold many pairs of letters as often as each other: whose merge comes first must not be chance."""
+    """In few captions many pairs of letters are equally frequent. Which is merged first must not be random."""
     hashes = []
     for run in range(6):
         (tmp_path / str(run)).mkdir()

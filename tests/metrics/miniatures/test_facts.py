@@ -1,4 +1,4 @@
-"""Facts read back from captions are the facts that they were written from."""
+"""The facts read from a caption are those that it was written from."""
 
 import numpy as np
 import pytest

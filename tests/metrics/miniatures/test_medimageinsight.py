@@ -1,4 +1,4 @@
-"""What the small image-text model is shown: every row in turn, wrong captions that are wrong, noise that is none."""
+"""Batches of the miniature MedImageInsight hold every row in turn, captions with a wrong fact, and noise; its losses."""
 
 from pathlib import Path
 

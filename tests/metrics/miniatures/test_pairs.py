@@ -1,4 +1,4 @@
-"""Caption pairs: their kinds and truths, checked against the facts by the dictionary tagger."""
+"""Caption pairs have the facts of their kind, checked by the dictionary tagger."""
 
 from collections import Counter
 from dataclasses import replace
@@ -43,7 +43,7 @@ TRUTHS = {
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_a_pair_is_what_its_kind_says(kind: str, seed: int) -> None:
+def test_pairs_match_their_kind(kind: str, seed: int) -> None:
     pair = make_pair(np.random.default_rng(seed), kind)
     targets, label, wrong = TRUTHS[kind]
     assert pair.kind == kind
@@ -101,7 +101,7 @@ def test_every_other_fact_comes_up() -> None:
     assert {with_wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
 
 
-def test_a_case_is_dressed_in_looks_and_sizes_that_exist() -> None:
+def test_looks_and_sizes_are_possible_ones() -> None:
     rng = np.random.default_rng(0)
     bare = replace(NODULE, look=None, size_mm=None)
     found = [with_look_and_size(bare, rng) for _ in range(100)]

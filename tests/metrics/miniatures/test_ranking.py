@@ -1,4 +1,4 @@
-"""The sample's scorers, trained as the sample trains them, rank held-out candidates by their truth."""
+"""The miniature scorers, trained as for the sample, rank held-out candidates by their quality."""
 
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ TOLERANCE = 0.1
 
 @pytest.fixture(scope="module")
 def held_out() -> list[Pair]:
-    """Pairs of cases drawn by another generator, none of whose references any model has read."""
+    """Pairs from another generator, without references that any model was trained on."""
     seen: set[str] = set()
     for metric in ("bleurt", "alignscore"):
         rng = np.random.default_rng(seeds.derive_seed(SEED, "scorers", metric))

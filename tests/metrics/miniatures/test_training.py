@@ -1,4 +1,4 @@
-"""The sample's small models: published layouts, the same bytes from the same seed, whatever ran before."""
+"""The miniatures have the published layouts, and the same seed gives the same bytes, whatever ran before."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """More than one thread by default, so that a training's own single one shows."""
+    """Two threads by default, so that a training that does not set one would be noticed."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -89,7 +89,7 @@ def test_no_rows_and_no_captions_are_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_captions_without_known_facts_train_too(tmp_path: Path) -> None:
-    """Of anyone's own images the contrast is left, and noise."""
+    """For other images only the contrastive loss and the noise remain."""
     strange = [row | {"caption": f"A photograph of object {number}."} for number, row in enumerate(ROWS)]
     train_medimageinsight(strange[:5], tmp_path / "made", steps=2, seed=1)
     assert all(score == score for score in SCORE["similarity"](tmp_path / "made"))
