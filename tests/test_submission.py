@@ -203,7 +203,11 @@ def test_many_faults_are_counted_and_the_first_are_shown(workspace: Path, capsys
     Path("s.csv").write_text(GOOD + "\n" * 30)
     assert ended("--check", "s.csv") == 1
     printed = capsys.readouterr().out.splitlines()
-    assert (len(printed), printed[0], printed[-2:]) == (22, "s.csv: 30 faults", ["line 24: blank line", "... and 10 more"])
+    assert (len(printed), printed[0], printed[-2:]) == (
+        22,
+        "s.csv: 30 faults",
+        ["line 24: blank line", "... and 10 more"],
+    )
 
 
 def test_a_variant_is_written_to_the_given_path(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

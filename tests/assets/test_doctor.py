@@ -364,7 +364,9 @@ def test_the_tokenizer_beside_chexnets_file_must_be_its_own() -> None:
     assert cnn("packs/a/A.ckpt").state == "present"
     check = cnn("packs/A.ckpt")
     assert (check.state, check.get) == ("damaged", "move AlignScore's files")
-    assert check.detail.startswith("models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's")
+    assert check.detail.startswith(
+        "models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's"
+    )
 
 
 @pytest.mark.parametrize(
