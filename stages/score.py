@@ -1,64 +1,67 @@
-"""score@M: captions of M and test split -> scores/M/: per caption under all protocols, means under the run's own.
+"""score@M: captions of M and the test split -> scores/M/: scores of each caption under all protocols, and their means.
 
-What trained and how goes along, so that reports need scores/M alone.
+The audit and the log of M's fine-tuning are copied along, so that reports need scores/M alone.
 """
 
 import shutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.caption.lines import read
 from radcap.data import store
 from radcap.errors import UserError
-from radcap.metrics.control import shuffled
-from radcap.metrics.evaluator import Evaluator
-from radcap.metrics.results import write_per_caption
+from radcap.metrics.evaluator import Evaluator, shuffle_captions
+from radcap.metrics.raw_scores import write_per_caption
 from radcap.runtime import records, tracking
 from radcap.train.log import read_log
 
 
 def main(key: str) -> None:
     params = settings.load()
-    params.model(key)
-    seeds.set_seed(params.seed, "score", key, threads=params.active.threads)
-    test = store.read(layout.split("test"))
+    prompts, profile, protocol = params.model(key).prompts, params.active, params.score.protocol
+    seeds.set_seed(params.seed, "score", key, threads=profile.threads)
+    test, tuned = store.read(layout.split("test")), layout.tuned(key)
     ids, references = list(test["id"]), list(test["raw_caption"])
+    captions = read_variants(layout.captions(key), ids)
+    captions["shuffled"] = shuffle_captions(captions["plain"])
+    evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=profile.concept_processes)
 
-    variants = {}
-    for path in sorted(layout.captions(key).glob("*.jsonl")):
-        made = read(path)
-        if [caption.id for caption in made] != ids:
-            raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{key}`")
-        variants[path.stem] = [caption.caption for caption in made]
-    variants["shuffled"] = shuffled(variants["plain"])
-
-    evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=params.active.concept_processes)
-    results, details = {}, {}
+    means, details = {}, {}
     with records.run_record("score", key), files.whole_folder(layout.scores(key)) as out:
-        for variant, candidates in variants.items():
-            measured = evaluator.measure(candidates, references, test["image"])
-            write_per_caption(out / f"{variant}.parquet", measured.columns(ids))
-            results[variant] = measured.means(params.score.protocol)
-            details[variant] = measured.record()
+        for variant, candidates in captions.items():
+            raw_scores = evaluator.score(candidates, references, test["image"])
+            write_per_caption(out / f"{variant}.parquet", raw_scores.columns(ids))
+            means[variant], details[variant] = raw_scores.means(protocol), raw_scores.record()
         files.write_json(out / "means.json", details)
-        for name in ("audit.json", "log.csv"):
-            shutil.copyfile(layout.tuned(key) / name, out / name)
-        identity = {
-            "protocol": params.score.protocol,
-            "settings": tracking.defining_settings(params, key),
-            **evaluator.identity(),
-        }
+        identity = {"protocol": protocol, "settings": tracking.defining_settings(params, key), **evaluator.identity()}
         files.write_json(out / "identity.json", identity)
-        tuned = results.pop("plain")
-        without = {"missing": evaluator.missing} if evaluator.missing else {}
-        files.write_json(out / layout.MEANS, tuned | results | without)
-    for prompt in params.model(key).prompts:
+        plain = means.pop("plain")
+        missing = {"missing": evaluator.missing} if evaluator.missing else {}
+        files.write_json(out / layout.MEANS, plain | means | missing)
+        for name in ("audit.json", "log.csv"):
+            shutil.copyfile(tuned / name, out / name)
+
+    training_log = read_log(tuned / "log.csv")
+    for prompt in prompts:
         with tracking.run(params, key, prompt=prompt) as tracked:
             if tracked.is_new:
-                for row in read_log(layout.tuned(key) / "log.csv"):
+                for row in training_log:
                     tracked.log_training_row(row)
-            tracked.log_scores(tuned | results if prompt == "plain" else results[prompt])
+            tracked.log_scores(plain | means if prompt == "plain" else means[prompt])
+
+
+def read_variants(folder: Path, ids: Sequence[str]) -> dict[str, list[str]]:
+    """{variant: its captions}. UserError: a file's captions are not those of the ids, in their order."""
+    variants = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        captions = read(path)
+        if [caption.id for caption in captions] != ids:
+            raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{folder.name}`")
+        variants[path.stem] = [caption.caption for caption in captions]
+    return variants
 
 
 if __name__ == "__main__":

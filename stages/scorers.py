@@ -1,9 +1,9 @@
-"""scorers: the metrics' checkpoints, made from the train split or recorded -> models/scorers."""
+"""scorers: the checkpoints of the metrics, trained on the train split or found where they are -> models/scorers."""
 
 from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
 from radcap.data import store
-from radcap.metrics import scorers
+from radcap.metrics.scorers import make_scorers
 from radcap.runtime import records
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     # A published text model knows more words than radiology's.
     general = store.read(layout.split("general"))["caption"]
     with records.run_record("scorers"), files.whole_folder(layout.SCORERS) as out:
-        scorers.make(profile.scorers, out, rows=rows, general=general, seed=params.seed)
+        make_scorers(profile.scorers, out, rows=rows, general=general, seed=params.seed)
 
 
 if __name__ == "__main__":

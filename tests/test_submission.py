@@ -1,4 +1,4 @@
-"""A submission that is written has no fault, and each rule of ImageCLEF's has its own clear line."""
+"""Written submissions have no fault, each rule of ImageCLEF has its own message, and files are read for scoring."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ from radcap import cli, files, layout, submission
 from radcap.caption import lines
 from radcap.data import store
 from radcap.errors import UserError
-from radcap.metrics.pairing import read_captions
 from tests.conftest import copy_settings, png
 
 IDS = ["a", "b", "c"]
@@ -60,9 +59,9 @@ def test_no_fault(tmp_path: Path, content: str) -> None:
         (GOOD.replace('"b","MRI"', '"b"'), ["line 3: 1 cell instead of 2"]),
         (GOOD.replace('"CT, axial"', "CT, axial"), ["line 2: 3 cells instead of 2; a caption with a comma must be in double quotes"]),
         (GOOD.replace('"MRI"', '"MRI",'), ["line 3: 3 cells instead of 2; a caption with a comma must be in double quotes"]),
-        (GOOD.replace('"MRI"', '"5" mass"'), ["line 3: no CSV (',' expected after '\"'); a double quote inside a quoted caption must be doubled"]),
-        (GOOD.replace('"MRI"', '"MRI'), ["line 3: no CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
-        (GOOD.replace('c",""', 'c","'), ["line 4: no CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('"MRI"', '"5" mass"'), ["line 3: not CSV (',' expected after '\"'); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('"MRI"', '"MRI'), ["line 3: not CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
+        (GOOD.replace('c",""', 'c","'), ["line 4: not CSV (unexpected end of data); a double quote inside a quoted caption must be doubled"]),
         (GOOD.replace("MRI", "MRI\n\nof, x\u2028y"), ["line 3: line break inside the row (U+000A, U+2028)"]),
         (GOOD.replace('"b"', '"x"'), ["1 of the ground truth's 3 ids missing, first 'b'", "line 3: id 'x' is not in the ground truth"]),
         (GOOD.replace('"b"', '"b "'), ["1 of the ground truth's 3 ids missing, first 'b'", "line 3: id 'b ' is not in the ground truth"]),
@@ -86,8 +85,8 @@ def test_each_fault_has_its_line(tmp_path: Path, content: str | bytes, expected:
 def test_every_line_break_is_a_fault_and_becomes_a_blank(tmp_path: Path, character: str) -> None:
     assert len(f"x{character}y".splitlines()) == 2
     path = tmp_path / "s.csv"
-    told = faults(path, f'ID,Caption\n"a","x{character}y"\n', ["a"])
-    assert told == [f"line 2: line break inside the row (U+{ord(character):04X})"]
+    found = faults(path, f'ID,Caption\n"a","x{character}y"\n', ["a"])
+    assert found == [f"line 2: line break inside the row (U+{ord(character):04X})"]
     assert submission.write(path, ["a"], [f"x{character}y"]) == 1
     assert read_back(path)[1] == ["a", "x y"]
 
@@ -109,7 +108,7 @@ def test_captions_that_do_not_match_the_ids_leave_no_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-# Half surrogates too, which st.text leaves out unless told; and often what a CSV file may break at.
+# Lone surrogates too, which st.text leaves out by default, and many characters at which a CSV file may break.
 ANY_TEXT = st.text(
     st.one_of(st.characters(codec=None, exclude_categories=()), st.sampled_from(BREAKS + '",\ufeff\0 a'))
 )
@@ -137,16 +136,16 @@ def test_any_file_is_checked(tmp_path_factory: pytest.TempPathFactory, content: 
 
 
 def test_real_captions(real_data: Path, tmp_path: Path) -> None:
-    """The real ROCOv2 validation captions: their own file has no fault, and neither has what is written of them."""
+    """Neither the file of the real ROCOv2 validation captions nor a submission written from them has a fault."""
     source = real_data / "rocov2_text" / "valid_captions.csv"
     if not source.exists():
         pytest.skip(f"no {source}")
-    captions = read_captions(source)
+    captions = submission.read_captions(source)
     ids, path = list(captions), tmp_path / "s.csv"
     assert submission.check(source, ids) == []
     assert submission.write(path, ids, list(captions.values())) == 0
     assert submission.check(path, ids) == []
-    assert read_captions(path) == captions
+    assert submission.read_captions(path) == captions
     assert submission.check(path, ids[1:] + ids[:1]) == [
         f"line 3: id {ids[1]!r} must stand before {ids[0]!r}, as in the ground truth"
     ]
@@ -203,18 +202,22 @@ def test_the_command_writes_and_checks(workspace: Path, capsys: pytest.CaptureFi
 def test_many_faults_are_counted_and_the_first_are_shown(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("s.csv").write_text(GOOD + "\n" * 30)
     assert ended("--check", "s.csv") == 1
-    told = capsys.readouterr().out.splitlines()
-    assert (len(told), told[0], told[-2:]) == (22, "s.csv: 30 faults", ["line 24: blank line", "... and 10 more"])
+    printed = capsys.readouterr().out.splitlines()
+    assert (len(printed), printed[0], printed[-2:]) == (
+        22,
+        "s.csv: 30 faults",
+        ["line 24: blank line", "... and 10 more"],
+    )
 
 
-def test_a_variant_goes_where_one_wants(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_is_written_to_the_given_path(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_captions(IDS, variant="base")
     cli.main(["submission", "moondream2", "--variant", "base", "--out", "deep/base.csv"])
     assert "3 captions (base) in deep/base.csv" in capsys.readouterr().out
     assert [path.name for path in Path("deep").iterdir()] == ["base.csv"]
 
 
-def test_rows_that_the_split_lacks_are_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_the_split_lacks_are_reported(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files.write_json(Path("data/report.json"), {"splits": {"test": {"quarantined": {"caption is empty": 2}}}})
     remark = "the test split lacks 2 of its source's rows, see data/quarantine.csv"
     cli.main(["submission", "moondream2"])
@@ -246,12 +249,12 @@ def test_mistakes_are_one_line(
     write_captions(["b", "a", "c"], variant="other")
     Path("none.csv").write_text("ID,Caption\n")
     assert ended(*command) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("radcap: error: ") and message in told and told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("radcap: error: ") and message in output and output.count("\n") == 1
     assert not Path("submissions").exists()
 
 
-def test_without_a_split_it_says_what_makes_one(workspace: Path) -> None:
+def test_without_a_split_the_command_fails(workspace: Path) -> None:
     layout.split("test").unlink()
     assert ended("moondream2") == ended("--check", "s.csv") == 2
 
@@ -265,3 +268,35 @@ def test_one_of_model_and_check(capsys: pytest.CaptureFixture[str], command: lis
 def test_a_folder_cannot_be_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         submission.check(tmp_path, IDS)
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("\n".join(["ID,Caption", *(f'{id_},"{text}"' for id_, text in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+MISTAKES = [
+    ([("a", "x")], [("a", "x"), ("b", "y")], "lacks 1 of the ids of .*, first 'b'"),
+    ([("a", "x"), ("z", "y")], [("a", "x")], "has 1 ids that are not in .*, first 'z'"),
+    ([("a", "x"), ("a", "y")], [("a", "x")], "line 3: id 'a' is there twice"),
+    ([], [], "holds no caption"),
+]
+
+
+@pytest.mark.parametrize(("candidates", "references", "message"), MISTAKES)
+def test_files_that_do_not_match_are_one_clear_line(
+    tmp_path: Path, candidates: list[tuple[str, str]], references: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        submission.read_scoring_inputs(
+            write_csv(tmp_path / "c.csv", candidates), write_csv(tmp_path / "r.csv", references)
+        )
+
+
+def test_folders_without_images_are_one_clear_line(tmp_path: Path) -> None:
+    rows = [("a", "x")]
+    files_ = write_csv(tmp_path / "c.csv", rows), write_csv(tmp_path / "r.csv", rows)
+    with pytest.raises(UserError, match="does not exist"):
+        submission.read_scoring_inputs(*files_, tmp_path / "nowhere")
+    with pytest.raises(UserError, match="has no image"):
+        submission.read_scoring_inputs(*files_, tmp_path)

@@ -1,4 +1,4 @@
-"""Random weights of base size in the published layouts, written once into a folder; scorers open them as they are."""
+"""Random base-size weights in the published layouts, written once into a folder. Scorers load them as they are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from radcap import files
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 from scoring import vocabularies
 
 SEED = 5
-# Twice what BERT starts with, so that captions are told apart and scores spread.
+# Twice BERT's initial value, so that scores of different captions differ.
 STD = 0.04
 DEBERTA_LAYER = 10
 DEBERTA: dict[str, Any] = {
@@ -67,18 +67,18 @@ LIGHTNING, WEIGHTS = "AlignScore-base.ckpt", "weights.safetensors"
 
 
 def write(name: str, folder: Path, captions: Sequence[str], gpt2: Path) -> Path:
-    """The checkpoint of one metric below `folder`, made of seeded random weights unless it is there.
+    """Write the checkpoint of one metric below `folder`, with seeded random weights, unless it exists; return its path.
 
-    `gpt2`: vocab.json and merges.txt of GPT-2, the vocabulary of DeBERTa and RoBERTa; without them, or for the others,
-    vocabularies are learned from the captions.
+    `gpt2`: the folder of GPT-2's vocab.json and merges.txt, which DeBERTa and RoBERTa use. Without them, and for the
+    other metrics, vocabularies are learned from the captions.
     """
-    place = folder / name
-    if name in WRITERS and not place.exists():
+    path = folder / name
+    if name in WRITERS and not path.exists():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         torch.manual_seed(SEED)
-        with files.whole_folder(place) as beside:
-            WRITERS[name](beside, captions, gpt2)
-    return place
+        with files.whole_folder(path) as unfinished:
+            WRITERS[name](unfinished, captions, gpt2)
+    return path
 
 
 def write_deberta(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
@@ -101,7 +101,7 @@ def write_bleurt(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
     """BLEURT-20-D12."""
     from radcap.metrics import bleurt
 
-    (folder / bleurt.TOKENIZER).write_bytes(vocabularies.pieces(map(preprocess, captions), bleurt.SPECIAL))
+    (folder / bleurt.TOKENIZER).write_bytes(vocabularies.pieces(map(preprocess, captions), bleurt.SPECIAL_TOKENS))
     model = bleurt.build_model(BLEURT)
     _draw(model)
     tensors = {bleurt.published_name(name): tensor for name, tensor in model.state_dict().items()}
@@ -110,7 +110,7 @@ def write_bleurt(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
 
 
 def write_alignscore(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
-    """AlignScore-base's Lightning file, and in `converted` what radcap makes of it."""
+    """AlignScore-base's Lightning file, and radcap's conversion of it in `converted`."""
     from transformers import RobertaConfig, RobertaForMaskedLM, RobertaModel
 
     from radcap.metrics import alignscore_checkpoint as layout
@@ -123,9 +123,9 @@ def write_alignscore(folder: Path, captions: Sequence[str], gpt2: Path) -> None:
     files.write_json(folder / layout.CONFIG, ROBERTA)
     heads = {name: nn.Linear(config.hidden_size, outputs) for name, outputs in layout.HEADS.items()}
     parts: dict[str, nn.Module] = {"base_model": RobertaModel(config), "mlm_head": RobertaForMaskedLM(config).lm_head}
-    both = nn.ModuleDict(parts | heads)
-    _draw(both)
-    lightning = {"state_dict": dict(both.state_dict()), "hyper_parameters": {"model": "roberta-base"}}
+    network = nn.ModuleDict(parts | heads)
+    _draw(network)
+    lightning = {"state_dict": dict(network.state_dict()), "hyper_parameters": {"model": "roberta-base"}}
     torch.save(lightning, folder / LIGHTNING)
     layout.convert(folder / LIGHTNING, folder / "converted")
 
@@ -161,7 +161,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[str], Path], None]] = {
 
 @torch.no_grad()
 def _draw(model: nn.Module) -> None:
-    """Normal weights, norms at one, no dropout, biases small but not zero, so that a bias left out would show."""
+    """Draw normal weights, norms around one, and small biases that are not zero, so that a missing bias would show."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if not tensor.is_floating_point():
             continue

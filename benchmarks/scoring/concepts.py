@@ -1,4 +1,4 @@
-"""A MedCAT pack of a hundred thousand concepts, whose names real captions hit as often as a real pack's."""
+"""A MedCAT pack of 100,000 concepts, whose names occur in real captions as often as those of a real pack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from radcap import files
 
 CONCEPTS, SEED = 100_000, 7
-# Names of one, two and three words that stand in captions, most frequent first; one name in so many means two things.
+# {words: number of names} that are taken from captions, most frequent first. One name in AMBIGUOUS has two concepts.
 REAL = {1: 1200, 2: 4000, 3: 4000}
 AMBIGUOUS = 20
 STOP_WORDS = "a an and are as at be by for from in into is it of on or the there this to was were which with"
@@ -27,7 +27,7 @@ PACK = "medcat.zip"
 def build_pack(folder: Path, captions: Sequence[str]) -> Path:
     """Write medcat.zip with the regex tokenizer into `folder`."""
     os.environ.setdefault("MEDCAT_DISABLE_VERSION_CHECK", "True")
-    # Some of its loggers set their own level.
+    # Setting a level is not enough: some of its loggers set their own.
     logging.disable(logging.WARNING)
     import numpy as np
     import pandas as pd
@@ -64,26 +64,26 @@ def _rows(captions: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _names(captions: Sequence[str], rng: random.Random) -> Iterator[str]:
-    """CONCEPTS names: those of REAL, some of them again, and made of two to four of the captions' words."""
+    """CONCEPTS names: those of REAL, some of them twice, and others made of two to four words of the captions."""
     real = [name for size, count in REAL.items() for name in _frequent(captions, size, count)]
     real += rng.sample(real, len(real) // AMBIGUOUS)
     yield from real
     words = _frequent(captions, 1, 10_000)
-    made: set[str] = set()
-    while len(made) < CONCEPTS - len(real):
+    invented: set[str] = set()
+    while len(invented) < CONCEPTS - len(real):
         name = " ".join(rng.choices(words, k=rng.randint(2, 4)))
-        if name not in made:
-            made.add(name)
+        if name not in invented:
+            invented.add(name)
             yield name
 
 
 def _frequent(captions: Sequence[str], size: int, count: int) -> list[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for caption in captions:
         words = _words(caption)
         grams = (words[start : start + size] for start in range(len(words) - size + 1))
-        found.update(" ".join(gram) for gram in grams if gram[0] not in STOP and gram[-1] not in STOP)
-    return [name for name, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]]
+        counts.update(" ".join(gram) for gram in grams if gram[0] not in STOP and gram[-1] not in STOP)
+    return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:count]]
 
 
 def _words(caption: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Seconds, differences and peak memory of a metric on both sides."""
+"""Measures seconds, differences of scores and peak memory of a metric, by radcap and in the official way."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ import torch
 from scoring import official, ours
 from scoring.workload import Workload
 
-WARM = ("Axial CT of the chest shows a nodule.", "Chest CT with a small nodule in the left lung.")
+WARM_UP = ("Axial CT of the chest shows a nodule.", "Chest CT with a small nodule in the left lung.")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds a caption, over `measured` captions on the official side and all of them on radcap's."""
+    """Seconds per caption: of `count` captions in the official way, and of all captions by radcap.
+
+    `second`: of other candidates for the same references. `difference`: the largest one between both sides' scores.
+    """
 
     metric: str
-    measured: int
+    count: int
     official: float
     radcap: float
     second: float
@@ -37,8 +40,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Point:
-    """Seconds for `captions` and peak memory of the process in GiB; `idle`: before anything was scored."""
+class ScaleResult:
+    """Seconds for so many `captions`, and the peak memory of the process in GiB; `idle`: before it scored any."""
 
     metric: str
     captions: int
@@ -49,8 +52,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Half:
-    """float32 and bfloat16 side by side: seconds a caption, and how far scores move."""
+class Bfloat16Result:
+    """Seconds per caption in float32 (`full`) and bfloat16 (`half`); the mean and largest change of a score."""
 
     metric: str
     full: float
@@ -59,37 +62,38 @@ class Half:
     largest: float
 
 
-def compare(metric: str, checkpoint: Path, work: Workload, places: Sequence[int]) -> Comparison:
-    """Score all captions with radcap, twice with other candidates, and those at `places` in the official way."""
-    slow, expected = run_official(metric, checkpoint, work, places)
+def compare(metric: str, checkpoint: Path, work: Workload, selected: Sequence[int]) -> Comparison:
+    """Score all captions by radcap, once more with other candidates, and the selected ones in the official way."""
+    official_seconds, expected = run_official(metric, checkpoint, work, selected)
     gc.collect()
-    score = opened(metric, checkpoint, work)
+    score = load_warm(metric, checkpoint, work)
     images = work.images_of(range(len(work.references)))
-    fast, values = timed(score, work.candidates, work.references, images)
+    seconds, values = timed(score, work.candidates, work.references, images)
     second, _ = timed(score, work.others, work.references, images)
-    pairs = zip(expected, (values[place] for place in places), strict=True)
-    difference = max(abs(wanted - found) for wanted, found in pairs)
+    pairs = zip(expected, (values[index] for index in selected), strict=True)
+    difference = max(abs(official_score - score) for official_score, score in pairs)
     count = len(work.references)
-    return Comparison(metric, len(places), slow / len(places), fast / count, second / count, difference)
+    per_caption = official_seconds / len(selected)
+    return Comparison(metric, len(selected), per_caption, seconds / count, second / count, difference)
 
 
-def run_official(metric: str, checkpoint: Path, work: Workload, places: Sequence[int]) -> tuple[float, list[float]]:
-    """(seconds, scores) of the captions at `places`, one after another."""
-    score = official.OPENERS[metric](checkpoint, work.references)
+def run_official(metric: str, checkpoint: Path, work: Workload, selected: Sequence[int]) -> tuple[float, list[float]]:
+    """Score the selected captions one after another: (seconds, scores)."""
+    score = official.LOADERS[metric](checkpoint, work.references)
     for image in work.images:
-        score(*WARM, image)
+        score(*WARM_UP, image)
     start = time.perf_counter()
-    images = work.images_of(places)
-    rows = ((work.candidates[place], work.references[place]) for place in places)
-    found = [score(*row, image) for row, image in zip(rows, images, strict=True)]
-    return time.perf_counter() - start, found
+    images = work.images_of(selected)
+    rows = ((work.candidates[index], work.references[index]) for index in selected)
+    scores = [score(*row, image) for row, image in zip(rows, images, strict=True)]
+    return time.perf_counter() - start, scores
 
 
-def opened(metric: str, checkpoint: Path, work: Workload, *, dtype: str = "float32") -> ours.Score:
-    """A scorer that has seen one pair, and every image: their embeddings do not depend on the captions."""
+def load_warm(metric: str, checkpoint: Path, work: Workload, *, dtype: str = "float32") -> ours.Score:
+    """A scorer that has scored one pair, and embedded every image, since embeddings do not depend on the captions."""
     score = ours.open_scorer(metric, checkpoint, dtype=dtype, processes=torch.get_num_threads())
     count = len(work.images)
-    score(WARM[:1] * count, WARM[1:] * count, work.images)
+    score(WARM_UP[:1] * count, WARM_UP[1:] * count, work.images)
     return score
 
 
@@ -102,54 +106,54 @@ def timed(
 
 
 def image_seconds(checkpoint: Path, work: Workload, *, again: int = 1000) -> tuple[float, float]:
-    """Seconds an image whose embedding is computed, and one (of `again`) whose embedding is kept; one caption."""
-    score = opened("similarity", checkpoint, Workload([], [], [], work.images[:1]))
-    fresh = work.images[1:]
-    first, _ = timed(score, WARM[:1] * len(fresh), WARM[1:] * len(fresh), fresh)
-    kept = [fresh[number % len(fresh)] for number in range(again)]
-    later, _ = timed(score, WARM[:1] * again, WARM[1:] * again, kept)
-    return first / len(fresh), later / again
+    """Seconds per image if its embedding is computed, and if it is cached (of `again` images); with one caption."""
+    score = load_warm("similarity", checkpoint, Workload([], [], [], work.images[:1]))
+    new = work.images[1:]
+    first, _ = timed(score, WARM_UP[:1] * len(new), WARM_UP[1:] * len(new), new)
+    cached = [new[number % len(new)] for number in range(again)]
+    later, _ = timed(score, WARM_UP[:1] * again, WARM_UP[1:] * again, cached)
+    return first / len(new), later / again
 
 
-def halve(metric: str, checkpoint: Path, work: Workload) -> Half:
-    """The same captions in float32, then in bfloat16, each by a scorer of its own."""
+def compare_bfloat16(metric: str, checkpoint: Path, work: Workload) -> Bfloat16Result:
+    """Score the same captions in float32 and in bfloat16, with separate scorers."""
     images = work.images_of(range(len(work.references)))
-    found = []
+    results = []
     for dtype in ("float32", "bfloat16"):
-        score = opened(metric, checkpoint, work, dtype=dtype)
-        found.append(timed(score, work.candidates, work.references, images))
+        score = load_warm(metric, checkpoint, work, dtype=dtype)
+        results.append(timed(score, work.candidates, work.references, images))
         del score
         gc.collect()
-    (full, wanted), (half, values) = found
-    moved = [abs(a - b) for a, b in zip(wanted, values, strict=True)]
-    count = len(moved)
-    return Half(metric, full / count, half / count, sum(moved) / count, max(moved))
+    (full, full_scores), (half, half_scores) = results
+    changes = [abs(a - b) for a, b in zip(full_scores, half_scores, strict=True)]
+    count = len(changes)
+    return Bfloat16Result(metric, full / count, half / count, sum(changes) / count, max(changes))
 
 
-def point(metric: str, checkpoint: Path, work: Workload) -> Point:
-    """To be run in a process of its own, whose peak memory it tells."""
-    score = opened(metric, checkpoint, work)
+def measure_scale(metric: str, checkpoint: Path, work: Workload) -> ScaleResult:
+    """To be called in a new process, because it reports the peak memory of its process."""
+    score = load_warm(metric, checkpoint, work)
     idle = peak_memory()
     images = work.images_of(range(len(work.references)))
     seconds, _ = timed(score, work.candidates, work.references, images)
     peak = peak_memory()
     second, _ = timed(score, work.others, work.references, images)
-    return Point(metric, len(images), seconds, second, peak, idle)
+    return ScaleResult(metric, len(images), seconds, second, peak, idle)
 
 
-def point_alone(metric: str, count: int, arguments: Sequence[str]) -> Point:
-    """`point` in a fresh process of score.py."""
+def measure_in_new_process(metric: str, count: int, arguments: Sequence[str]) -> ScaleResult:
+    """Run `measure_scale` in a new process of score.py."""
     script = Path(__file__).parents[1] / "score.py"
     command = [sys.executable, str(script), *arguments, "--metrics", metric, "--captions", str(count), "--point"]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return Point(**json.loads(told.splitlines()[-1]))
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return ScaleResult(**json.loads(output.splitlines()[-1]))
 
 
-def to_json(found: Point) -> str:
-    return json.dumps(asdict(found))
+def to_json(result: ScaleResult) -> str:
+    return json.dumps(asdict(result))
 
 
 def peak_memory() -> float:
-    """GiB, of this process and of its largest child; ru_maxrss is in KiB on Linux."""
-    found = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(found) / 2**20
+    """The peak of this process plus that of its largest child, in GiB. On Linux ru_maxrss is in KiB."""
+    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(peaks) / 2**20

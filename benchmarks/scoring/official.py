@@ -1,4 +1,4 @@
-"""The official evaluators' way, written from its description: one caption at a time, nothing kept between captions."""
+"""Scoring as the official evaluators do, written from their description: one caption at a time, without caching."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from radcap import files
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 from radcap.metrics.umls_f1 import f1
 from scoring.checkpoints import DEBERTA_LAYER
 from scoring.concepts import PACK, SEMANTIC_TYPES
@@ -19,7 +19,7 @@ ScoreOne = Callable[[str, str, bytes], float]
 
 
 def rouge1(_: Path, __: Sequence[str]) -> ScoreOne:
-    """All four types, of which one is kept; through `evaluate` where it is installed, as the official code does."""
+    """Computes all four types to use one; through `evaluate` if it is installed, as the official code does."""
     if importlib.util.find_spec("evaluate"):
         from scoring.rouge_by_evaluate import Rouge
 
@@ -37,7 +37,7 @@ def rouge1(_: Path, __: Sequence[str]) -> ScoreOne:
 
 
 def bertscore(checkpoint: Path, references: Sequence[str]) -> ScoreOne:
-    """The bert-score package, idf over all references made beforehand; F1."""
+    """F1 by the bert-score package. The idf over all references is computed beforehand."""
     from bert_score import BERTScorer
 
     scorer = BERTScorer(
@@ -51,14 +51,14 @@ def bertscore(checkpoint: Path, references: Sequence[str]) -> ScoreOne:
 
     def score(candidate: str, reference: str, _: bytes) -> float:
         cand, ref = preprocess(candidate).strip(), preprocess(reference).strip()
-        # Where the package crashes.
+        # The package crashes on empty texts.
         return float(scorer.score([cand], [ref])[2][0]) if cand and ref else 0.0
 
     return score
 
 
 def bleurt(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
-    """Each pair alone through the plain network with eager attention."""
+    """Each pair alone, through the plain network with eager attention."""
     from scoring.official_networks import Bleurt
 
     network = Bleurt(checkpoint)
@@ -66,8 +66,8 @@ def bleurt(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
 
 
 def alignscore(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
-    """A caption's pairs of chunk and sentence as a batch, padded to 512, through all heads."""
-    from radcap.metrics.alignscore import chunks, split_sentences
+    """The pairs of chunk and sentence of a caption as one batch, padded to 512 tokens, through all heads."""
+    from radcap.metrics.alignscore import make_chunks, split_sentences
     from scoring.official_networks import Align
 
     network = Align(checkpoint)
@@ -76,14 +76,14 @@ def alignscore(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
         # The reference crashes on an empty claim.
         if not (claims := split_sentences(candidate)):
             return 0.0
-        found = network.aligned(chunks(reference, split_sentences(reference)), claims)
-        return float(found.amax(0).mean())
+        aligned = network.aligned(make_chunks(reference, split_sentences(reference)), claims)
+        return float(aligned.amax(0).mean())
 
     return score
 
 
 def similarity(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
-    """The text side alone, padded to 77; image embeddings, 6.6 s each in the official way, are given beforehand."""
+    """The text tower only, padded to 77 tokens. Image embeddings, which take 6.6 s each, are computed beforehand."""
     from scoring.official_networks import MedImageInsightText
 
     network = MedImageInsightText(checkpoint)
@@ -91,20 +91,20 @@ def similarity(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
 
 
 def umls_f1(checkpoint: Path, _: Sequence[str]) -> ScoreOne:
-    """MedCAT's full entities of both sides."""
+    """MedCAT's full entities of both captions."""
     from medcat.cat import CAT
 
     cat = CAT.load_model_pack(str(checkpoint / PACK))
     allowed = frozenset(files.read_json(SEMANTIC_TYPES)["official_tuis"])
 
     def concepts(text: str) -> set[str]:
-        found: dict[str, Any] = cat.get_entities(text).get("entities", {})
-        return {entity["cui"] for entity in found.values() if allowed & set(entity["type_ids"])}
+        entities: dict[str, Any] = cat.get_entities(text).get("entities", {})
+        return {entity["cui"] for entity in entities.values() if allowed & set(entity["type_ids"])}
 
     return lambda candidate, reference, _: f1(concepts(candidate), concepts(reference))
 
 
-OPENERS: dict[str, Callable[[Path, Sequence[str]], ScoreOne]] = {
+LOADERS: dict[str, Callable[[Path, Sequence[str]], ScoreOne]] = {
     "rouge1": rouge1,
     "bertscore": bertscore,
     "bleurt": bleurt,

@@ -1,4 +1,4 @@
-"""The three networks that the official way runs caption by caption, on the files that radcap's scorers open too."""
+"""The three networks that the official evaluators run caption by caption, on the same files as radcap's scorers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MAX_TOKENS, TEXT_TOKENS = 512, 77
 
 
 class Bleurt:
-    """RemBERT's classes under BLEURT's names, which bleurt-pytorch keeps as a copy of its own."""
+    """RemBERT with BLEURT's weight names, of which bleurt-pytorch has its own copy."""
 
     def __init__(self, checkpoint: Path) -> None:
         from radcap.metrics.bleurt import build_model
 
         self.pieces = SentencePieceProcessor(model_file=str(checkpoint / "spm.model"))
         self.model: Any = build_model(files.read_json(checkpoint / "config.json"))
-        names = {"bleurt.": "rembert.", "embedding_projection": "embedding_hidden_mapping_in"}
+        renaming = {"bleurt.": "rembert.", "embedding_projection": "embedding_hidden_mapping_in"}
         tensors = {}
         for name, tensor in load_file(checkpoint / "model.safetensors").items():
-            for published, own in names.items():
-                name = name.replace(published, own)
+            for published, new in renaming.items():
+                name = name.replace(published, new)
             tensors[name] = tensor
         self.model.load_state_dict(tensors)
         self.model.eval()
@@ -42,12 +42,12 @@ class Bleurt:
         cls, sep = self.pieces.piece_to_id("[CLS]"), self.pieces.piece_to_id("[SEP]")
         ids = torch.tensor([[cls, *first, sep, *second, sep]])
         types = torch.tensor([[0] * (len(first) + 2) + [1] * (len(second) + 1)])
-        found = self.model(input_ids=ids, token_type_ids=types, attention_mask=torch.ones_like(ids))
-        return float(found.logits[0, 0])
+        outputs = self.model(input_ids=ids, token_type_ids=types, attention_mask=torch.ones_like(ids))
+        return float(outputs.logits[0, 0])
 
 
 class Align(nn.Module):
-    """RoBERTa with pretraining's head and the three of AlignScore, all of which the reference runs."""
+    """RoBERTa with the pretraining head and AlignScore's three heads, all of which the reference runs."""
 
     def __init__(self, checkpoint: Path) -> None:
         from transformers import RobertaConfig, RobertaForMaskedLM, RobertaModel, RobertaTokenizer
@@ -66,7 +66,7 @@ class Align(nn.Module):
 
     @torch.no_grad()
     def aligned(self, contexts: list[str], claims: list[str]) -> Tensor:
-        """(contexts, claims): the probability that a claim is aligned with a context."""
+        """The probability that each claim is aligned with each context: (contexts, claims)."""
         inputs = self.tokenizer(
             [context for context in contexts for _ in claims],
             claims * len(contexts),
@@ -75,19 +75,19 @@ class Align(nn.Module):
             max_length=MAX_TOKENS,
             return_tensors="pt",
         )
-        read = self.base_model(**inputs)
-        pooled = read.pooler_output
-        self.mlm_head(read.last_hidden_state), self.bin_layer(pooled), self.reg_layer(pooled)
+        outputs = self.base_model(**inputs)
+        pooled = outputs.pooler_output
+        self.mlm_head(outputs.last_hidden_state), self.bin_layer(pooled), self.reg_layer(pooled)
         return self.tri_layer(pooled).softmax(-1)[:, 0].reshape(len(contexts), len(claims))
 
 
 class MedImageInsightText:
-    """The text tower by hand, a caption at a time, on 77 tokens however short it is."""
+    """The text tower written out, one caption at a time, always padded to 77 tokens."""
 
     def __init__(self, checkpoint: Path) -> None:
         from radcap.metrics.similarity import SimilarityScorer
 
-        # For its tokenizer, which stands in for ftfy's, and for the images.
+        # For its tokenizer, with the fallback for ftfy, and for the images.
         self.scorer = SimilarityScorer(checkpoint)
         self.weights = load_file(checkpoint / WEIGHTS)
         self.settings = self.scorer.model.settings["text_encoder"]
@@ -95,21 +95,21 @@ class MedImageInsightText:
 
     @torch.no_grad()
     def score(self, candidate: str, image: bytes) -> float:
-        """The cosine, before the official 2.5 max(cosine, 0), under which most random weights score 0."""
+        """The cosine, without the official 2.5 max(cosine, 0), which is 0 for most random weights."""
         if image not in self.images:
             self.images[image] = self.embed_image(image)
         return float(self.embed_text(candidate).double() @ self.images[image].double())
 
     def embed_image(self, image: bytes) -> Tensor:
-        from radcap.metrics.medimageinsight.image_tower import decode
+        from radcap.metrics.medimageinsight.image_tower import decode_image
 
-        return self.scorer.model.embed_image(decode(image))
+        return self.scorer.model.embed_image(decode_image(image))
 
     def embed_text(self, text: str) -> Tensor:
-        found = self.scorer.tokenizer.encode(text)
-        end = found[-1]
-        ids = torch.tensor([*found, *[end] * (TEXT_TOKENS - len(found))])
-        padding = torch.arange(TEXT_TOKENS) >= len(found)
+        tokens = self.scorer.tokenizer.encode(text)
+        end = tokens[-1]
+        ids = torch.tensor([*tokens, *[end] * (TEXT_TOKENS - len(tokens))])
+        padding = torch.arange(TEXT_TOKENS) >= len(tokens)
         tower = "lang_encoder."
         states = self.weights[f"{tower}token_embedding.weight"][ids] + self.weights[f"{tower}positional_embedding"]
         states = states[None]
@@ -124,9 +124,9 @@ class MedImageInsightText:
         return states + self._linear(inner * torch.sigmoid(1.702 * inner), f"{name}mlp.c_proj.")
 
     def _attention(self, states: Tensor, name: str, padding: Tensor) -> Tensor:
-        """As nn.MultiheadAttention computes it, on (tokens, batch, width)."""
+        """The computation of nn.MultiheadAttention, on (tokens, batch, width)."""
         rows = states.transpose(0, 1)
-        found, _ = functional.multi_head_attention_forward(
+        attended, _ = functional.multi_head_attention_forward(
             *(rows, rows, rows, self.settings["width"], self.settings["heads"]),
             *(self.weights[f"{name}in_proj_weight"], self.weights[f"{name}in_proj_bias"]),
             *(None, None, False, 0.0),
@@ -135,7 +135,7 @@ class MedImageInsightText:
             key_padding_mask=padding,
             need_weights=False,
         )
-        return found.transpose(0, 1)
+        return attended.transpose(0, 1)
 
     def _norm(self, states: Tensor, name: str) -> Tensor:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]

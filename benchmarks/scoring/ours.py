@@ -13,14 +13,14 @@ Score = Callable[[Sequence[str], Sequence[str], Sequence[bytes]], list[float]]
 
 
 def open_scorer(metric: str, checkpoint: Path, *, dtype: str = "float32", processes: int = 1) -> Score:
-    """How a metric's scorer is asked; `processes` count for UMLS F1 alone, `dtype` for networks."""
-    return OPENERS[metric](checkpoint, dtype, processes)
+    """Load the scorer of a metric. `processes` matters for UMLS F1 only, `dtype` for networks."""
+    return LOADERS[metric](checkpoint, dtype, processes)
 
 
 def _rouge1(_: Path, __: str, ___: int) -> Score:
-    from radcap.metrics.rouge1 import Rouge1
+    from radcap.metrics.rouge1 import Rouge1Scorer
 
-    scorer = Rouge1()
+    scorer = Rouge1Scorer()
     return lambda candidates, references, _: scorer.score(candidates, references)
 
 
@@ -64,11 +64,11 @@ def _umls_f1(checkpoint: Path, _: str, processes: int) -> Score:
 
 
 def _inner(checkpoint: Path, name: str) -> Path:
-    """Where the benchmark's own checkpoint keeps it; one of the sample's is it itself."""
+    """`name` within a checkpoint of the benchmark. A miniature's path is already the right one."""
     return checkpoint / name if (checkpoint / name).exists() else checkpoint
 
 
-OPENERS: dict[str, Callable[[Path, str, int], Score]] = {
+LOADERS: dict[str, Callable[[Path, str, int], Score]] = {
     "rouge1": _rouge1,
     "bertscore": _bertscore,
     "bleurt": _bleurt,

@@ -1,4 +1,4 @@
-"""ROUGE as a metric of Hugging Face's `evaluate`, which fetches its own from the hub: all four types, each caption."""
+"""ROUGE as a metric of Hugging Face's `evaluate`, which otherwise downloads its own from the hub. All four types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUGE_TYPES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
 
 class Rouge(evaluate.Metric):
-    """`compute(predictions=, references=)` gives {type: mean F1}."""
+    """`compute(predictions=, references=)` returns {type: mean F1}."""
 
     def _info(self) -> evaluate.MetricInfo:
         features = Features({"predictions": Value("string"), "references": Value("string")})
@@ -20,5 +20,5 @@ class Rouge(evaluate.Metric):
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         scorer = RougeScorer(ROUGE_TYPES, use_stemmer=False)
-        found = [scorer.score(ref, cand) for cand, ref in zip(predictions, references, strict=True)]
-        return {name: sum(one[name].fmeasure for one in found) / len(found) for name in ROUGE_TYPES}
+        scores = [scorer.score(ref, cand) for cand, ref in zip(predictions, references, strict=True)]
+        return {name: sum(score[name].fmeasure for score in scores) / len(scores) for name in ROUGE_TYPES}

@@ -1,4 +1,4 @@
-"""Tokenizers of the published kinds: GPT-2's as it is where it lies, others learned from the captions."""
+"""Vocabularies of the published kinds: GPT-2's if it is there, or else learned from the captions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 
-# Of about 50,000 and 120,000 in the published ones; ten thousand captions teach no more.
+# The published ones have about 50,000 and 120,000 tokens, but ten thousand captions do not give more.
 LEARNED = 8000
 Vocabulary = tuple[dict[str, int], list[tuple[str, str]]]
 
 
 def byte_level(captions: Sequence[str], size: int, special: Sequence[str], gpt2: Path) -> Vocabulary:
-    """A byte-level BPE behind the special tokens, filled up to `size` with tokens that no text has."""
+    """Special tokens, a byte-level BPE, and unused tokens up to `size`."""
     if (gpt2 / "vocab.json").is_file():
         learned, merges = _read(gpt2)
     else:
@@ -27,7 +27,7 @@ def byte_level(captions: Sequence[str], size: int, special: Sequence[str], gpt2:
 
 
 def clip(captions: Sequence[str]) -> Vocabulary:
-    """CLIP's kind of BPE: lower case, words marked at their end, the end token the highest id."""
+    """A BPE as CLIP's: lower case, with marks at the ends of words; the end token has the highest id."""
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
@@ -47,7 +47,7 @@ def clip(captions: Sequence[str]) -> Vocabulary:
 
 
 def pieces(texts: Iterable[str], special: Sequence[str]) -> bytes:
-    """A sentencepiece unigram model's file, which begins with the special tokens."""
+    """The file of a sentencepiece unigram model whose first pieces are the special tokens."""
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
@@ -69,7 +69,7 @@ def pieces(texts: Iterable[str], special: Sequence[str]) -> bytes:
 
 
 def write(folder: Path, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> None:
-    """vocab.json and merges.txt."""
+    """Write vocab.json and merges.txt."""
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     lines = ["#version: 0.2", *map(" ".join, merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

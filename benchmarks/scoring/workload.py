@@ -1,4 +1,4 @@
-"""What is scored: real ROCOv2 captions, each against other rows' captions of its modality."""
+"""The captions that are scored: real ROCOv2 references, and captions of other images of the same modality."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from pathlib import Path
 
 CAPTIONS, CONCEPTS = "valid_captions.csv", "valid_concepts_manual.csv"
 IMAGES = Path("radiology/valid")
-# CT, X-ray, MRI, ultrasound, angiography, PET, OCT, PET/CT: the curated concepts that name a modality.
+# The curated concepts of modalities: CT, X-ray, MRI, ultrasound, angiography, PET, OCT, PET/CT.
 MODALITIES = ("C0040405", "C1306645", "C0024485", "C0041618", "C0002978", "C0032743", "C0920367", "C1699633")
 SEED = 20251212
 
 
 @dataclass(frozen=True)
 class Workload:
-    """References, and two sets of candidates for them; no candidate is also a reference. `images`: files' bytes,
-    fewer than captions, to be taken in turn."""
+    """References and two sets of candidates, `candidates` and `others`. No candidate is also a reference.
+
+    `images`: the bytes of a few files, which the captions use in turn.
+    """
 
     references: list[str]
     candidates: list[str]
     others: list[str]
     images: list[bytes]
 
-    def part(self, places: Sequence[int]) -> Workload:
-        """The same captions at some places alone."""
+    def subset(self, rows: Sequence[int]) -> Workload:
+        """The captions of some rows."""
         lists = (self.references, self.candidates, self.others)
-        return Workload(*([texts[place] for place in places] for texts in lists), self.images)
+        return Workload(*([texts[row] for row in rows] for texts in lists), self.images)
 
-    def images_of(self, places: Sequence[int]) -> list[bytes]:
-        return [self.images[place % len(self.images)] for place in places]
+    def images_of(self, rows: Sequence[int]) -> list[bytes]:
+        return [self.images[row % len(self.images)] for row in rows]
 
 
 def load(folder: Path, count: int) -> Workload:
-    """The first `count` captions of the folder, from the beginning again where it holds fewer.
+    """The first `count` captions of the folder, repeated if it has fewer.
 
-    SystemExit with one line where the data is absent.
+    SystemExit, in one line: the data is missing.
     """
     captions = table(folder / CAPTIONS)
     concepts = {id_: set(cuis.split(";")) for id_, cuis in table(folder / CONCEPTS)}
@@ -48,36 +50,38 @@ def load(folder: Path, count: int) -> Workload:
         groups[name].append(row)
     texts = [text for _, text in captions]
     rows = [number % len(texts) for number in range(count)]
-    known = {texts[row] for row in rows}
+    references = {texts[row] for row in rows}
     rng = random.Random(SEED)
-    drawn = [[_fresh(texts[rng.choice(groups[modality[row]])], known) for row in rows] for _ in range(2)]
-    return Workload([texts[row] for row in rows], *drawn, _images(folder.parent / IMAGES))
+    candidates = [
+        [_not_a_reference(texts[rng.choice(groups[modality[row]])], references) for row in rows] for _ in range(2)
+    ]
+    return Workload([texts[row] for row in rows], *candidates, _images(folder.parent / IMAGES))
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of `count` places, evenly apart."""
-    wanted = min(wanted, count)
-    return [number * count // wanted for number in range(wanted)]
+def evenly_spaced(count: int, selected: int) -> list[int]:
+    """`selected` evenly spaced indices below `count`."""
+    selected = min(selected, count)
+    return [number * count // selected for number in range(selected)]
 
 
 def table(path: Path) -> list[tuple[str, str]]:
-    """The first two columns."""
+    """The first two columns of a CSV file."""
     if not path.is_file():
         raise SystemExit(f"{path} not found; --data names the folder with {CAPTIONS} and {CONCEPTS} of ROCOv2")
     with path.open(encoding="utf-8", newline="") as lines:
         return [(row[0], row[1]) for row in list(csv.reader(lines))[1:]]
 
 
-def _fresh(text: str, known: set[str]) -> str:
-    """A caption that is no reference: what both sides share would be computed once, which no model's captions allow."""
+def _not_a_reference(text: str, references: set[str]) -> str:
+    """The text, changed if it is a reference: scorers would compute it only once, unlike a model's captions."""
     words = text.split()
-    return text if text not in known else " ".join([*words[1:], *words[:1]]) + "."
+    return text if text not in references else " ".join([*words[1:], *words[:1]]) + "."
 
 
 def _images(folder: Path, count: int = 4) -> list[bytes]:
-    """A few images, or drawn noise where the folder is absent: the text side's time does not depend on them."""
-    found = [path.read_bytes() for path in sorted(folder.glob("*"))[:count]] if folder.is_dir() else []
-    return found or [_noise(number) for number in range(count)]
+    """A few images, or noise without the folder: the time that texts take does not depend on them."""
+    images = [path.read_bytes() for path in sorted(folder.glob("*"))[:count]] if folder.is_dir() else []
+    return images or [_noise(number) for number in range(count)]
 
 
 def _noise(seed: int) -> bytes:

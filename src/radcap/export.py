@@ -1,4 +1,4 @@
-"""Fine-tuned models for use elsewhere: the adapter alone, or weights that have it merged in."""
+"""Exports fine-tuned models for use elsewhere: the adapter alone, or the model with the adapter merged in."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from radcap.errors import UserError
 from radcap.models.base import RECORD
 from radcap.models.hub import download
 
-# What a merged model writes itself, what is radcap's own, and code, which is never taken along.
-OWN = re.compile(r"(generation_)?config\.json|.*\.(safetensors|bin|pt|pth|py|csv)|.*\.index\.json|base\.json")
+# Files that are not copied from the base model: those that save_pretrained writes, radcap's own, and code.
+NOT_COPIED = re.compile(r"(generation_)?config\.json|.*\.(safetensors|bin|pt|pth|py|csv)|.*\.index\.json|base\.json")
 
 
 def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> None:
-    """Write `out`: the tuned folder's files, or with `merged` a model in the published layout (weights in `dtype`).
+    """Copy the files of the `tuned` folder to `out`, or with `merged` write a model in the published layout.
 
-    Weights that trained in full are whole already. UserError: nothing is fine-tuned yet, or `out` is there already.
+    `dtype`: of the merged weights. A model that was trained in full has nothing to merge, so its files are copied.
+    UserError: the model is not fine-tuned yet, or `out` already exists.
     """
     if not tuned.is_dir():
         raise UserError(f"{tuned} not found; `dvc repro finetune@{tuned.name}` makes it")
@@ -30,18 +31,18 @@ def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> N
         shutil.copytree(tuned, out)
         return
     loaded = load_fine_tuned(tuned, base, dtype=dtype)
-    with files.whole_folder(out) as beside:
-        loaded.model.save_pretrained(beside)
-        # Fine-tuning leaves tokenizer and image processor as they are, but for image settings of ours.
-        for path in _published(base).iterdir():
-            if path.is_file() and not OWN.fullmatch(path.name):
-                shutil.copy(path, beside)
+    with files.whole_folder(out) as unfinished:
+        loaded.model.save_pretrained(unfinished)
+        # Fine-tuning does not change tokenizer and image processor, except for our image settings.
+        for path in _base_files(base).iterdir():
+            if path.is_file() and not NOT_COPIED.fullmatch(path.name):
+                shutil.copy(path, unfinished)
         if files.read_json(base / RECORD).get("image"):
-            loaded.family.save_processor(loaded.processor, str(beside))
+            loaded.family.save_processor(loaded.processor, str(unfinished))
 
 
-def _published(base: Path) -> Path:
-    """The folder that a base's files lie in."""
+def _base_files(base: Path) -> Path:
+    """The folder with the files of the base model."""
     record = files.read_json(base / RECORD)
     checkpoint = record["checkpoint"]
     if checkpoint is None:

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from radcap import files
 from radcap.errors import UserError
-from radcap.metrics.alignscore import AlignScorer, Pair, chunks, kept, pairs, punkt_splitter, split_sentences
+from radcap.metrics.alignscore import (
+    AlignScorer,
+    Pair,
+    make_chunks,
+    make_pairs,
+    punkt_splitter,
+    split_sentences,
+    truncated_lengths,
+)
 from radcap.metrics.alignscore_checkpoint import convert
 
 GOLDEN = Path(__file__).parent / "golden" / "alignscore"
@@ -37,7 +45,7 @@ def scorer() -> AlignScorer:
 
 
 def captions() -> list[tuple[list[str], list[str]]]:
-    return [(chunks(case["context"], case["context_sentences"]), case["claim_sentences"]) for case in SCORED]
+    return [(make_chunks(case["context"], case["context_sentences"]), case["claim_sentences"]) for case in SCORED]
 
 
 def test_every_golden_case_is_of_one_kind() -> None:
@@ -45,7 +53,7 @@ def test_every_golden_case_is_of_one_kind() -> None:
     assert {case["id"] for case in SCORED} >= GIVEN.keys()
 
 
-def test_chunks_are_the_references() -> None:
+def test_chunks_match_the_reference() -> None:
     assert [found for found, _ in captions()] == [case["chunks"] for case in SCORED]
 
 
@@ -60,7 +68,7 @@ def test_chunks_are_the_references() -> None:
     ],
 )
 def test_chunks_by_words(words: int, sentences: int, sizes: list[int]) -> None:
-    found = chunks("w " * words, ["s"] * sentences)
+    found = make_chunks("w " * words, ["s"] * sentences)
     assert [len(chunk.split(" ")) for chunk in found] == sizes
 
 
@@ -85,19 +93,19 @@ def test_scores_of_raw_captions_equal_the_reference(scorer: AlignScorer) -> None
 def test_heads_equal_the_reference(
     scorer: AlignScorer, head: str, key: str, value: Callable[[Tensor], Tensor], tolerance: float
 ) -> None:
-    for case, raw in zip(SCORED, scorer.outputs(captions(), head=head), strict=True):
+    for case, raw in zip(SCORED, scorer.head_outputs(captions(), head=head), strict=True):
         found, expected = value(raw).flatten(), torch.tensor(case[key]).flatten()
         assert found.shape == expected.shape
         assert (found - expected).abs().max() <= tolerance, case["id"]
 
 
 def test_token_ids_equal_the_reference(scorer: AlignScorer) -> None:
-    """Special tokens spelt in a caption included."""
+    """Also for captions that spell special tokens."""
     named = [(case, caption) for case, caption in zip(SCORED, captions(), strict=True) if case.get("pair_input_ids")]
     assert len(named) == 35
     for case, (passages, sentences) in named:
         tokens = scorer._tokens([*passages, *sentences])
-        found = [scorer.pair_ids(pair, tokens) for pair in pairs(passages, sentences, tokens)]
+        found = [scorer.pair_ids(pair, tokens) for pair in make_pairs(passages, sentences, tokens)]
         assert found == case["pair_input_ids"], case["id"]
 
 
@@ -109,32 +117,35 @@ def test_truncation_is_the_tokenizers_own(scorer: AlignScorer, chunk: int, sente
 
 @pytest.mark.parametrize(("chunk", "sentence"), [(0, 509), (1, 508), (2, 508), (300, 600), (600, 700), (254, 600)])
 def test_truncation_where_only_the_first_does_not_do(scorer: AlignScorer, chunk: int, sentence: int) -> None:
-    """The reference falls back where the tokenizer raises, which is where `pairs` says `halved`."""
+    """The reference falls back if the tokenizer raises an error, which is when `make_pairs` sets `longest_first`."""
     texts = [" a" * chunk, " a" * sentence]
     with pytest.raises(Exception, match="Sequence to truncate too short"):
         scorer.tokenizer(*texts, truncation="only_first", max_length=512)
-    assert pairs(*([text] for text in texts), scorer._tokens(texts)) == [Pair(*texts, halved=True)]
+    assert make_pairs(*([text] for text in texts), scorer._tokens(texts)) == [Pair(*texts, longest_first=True)]
     check_truncation(scorer, texts, "longest_first")
 
 
 def check_truncation(scorer: AlignScorer, texts: list[str], strategy: str) -> None:
     expected = scorer.tokenizer(*texts, truncation=strategy, max_length=512)["input_ids"]
-    pair, tokens = Pair(*texts, halved=strategy == "longest_first"), scorer._tokens(texts)
+    pair, tokens = Pair(*texts, longest_first=strategy == "longest_first"), scorer._tokens(texts)
     assert scorer.pair_ids(pair, tokens) == expected
-    assert sum(kept(*(len(tokens[text]) for text in texts), halved=pair.halved)) == len(expected) - 4
+    assert (
+        sum(truncated_lengths(*(len(tokens[text]) for text in texts), longest_first=pair.longest_first))
+        == len(expected) - 4
+    )
 
 
 def test_the_limit_of_a_group() -> None:
-    """One sentence too long for any chunk changes the up to 32 pairs that the reference reads with it, no others."""
+    """One sentence that fills the input changes the up to 32 pairs that the reference reads with it, and no others."""
     tokens = {"short": range(10), "long": range(400), "chunk": range(600), "full": range(508)}
-    assert not any(pair.halved for pair in pairs(["chunk"], ["short", "long"] * 20, tokens))
-    found = pairs(["short", "chunk"], ["short", "long", *["short"] * 28, "full", "long", "full", "long"], tokens)
+    assert not any(pair.longest_first for pair in make_pairs(["chunk"], ["short", "long"] * 20, tokens))
+    found = make_pairs(["short", "chunk"], ["short", "long", *["short"] * 28, "full", "long", "full", "long"], tokens)
     # 34 sentences: pairs 0-31, 32-63 and 64-67 are groups.
-    assert [pair.halved for pair in found[:32]] == [False] * 30 + [True, False]
-    assert [pair.halved for pair in found[32:64]] == [True, False] + [True] * 30
-    assert [pair.halved for pair in found[64:]] == [True] * 4
-    apart = pairs(["chunk"], [*["long"] * 32, "full"], tokens)
-    assert [pair.halved for pair in apart] == [False] * 32 + [True]
+    assert [pair.longest_first for pair in found[:32]] == [False] * 30 + [True, False]
+    assert [pair.longest_first for pair in found[32:64]] == [True, False] + [True] * 30
+    assert [pair.longest_first for pair in found[64:]] == [True] * 4
+    apart = make_pairs(["chunk"], [*["long"] * 32, "full"], tokens)
+    assert [pair.longest_first for pair in apart] == [False] * 32 + [True]
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
@@ -321,10 +332,10 @@ VOCAB = json.loads((GOLDEN / "vocab.json").read_text())
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", "{", "config.json is no RoBERTa's"),
-        ("config.json", "[]", "config.json is no RoBERTa's"),
-        ("config.json", "{}", "config.json is no RoBERTa's .KeyError: 'vocab_size'"),
-        ("config.json", json.dumps(CONFIG | {"hidden_act": "none"}), "config.json is no RoBERTa's"),
+        ("config.json", "{", "config.json does not describe a RoBERTa"),
+        ("config.json", "[]", "config.json does not describe a RoBERTa"),
+        ("config.json", "{}", "config.json does not describe a RoBERTa .KeyError: 'vocab_size'"),
+        ("config.json", json.dumps(CONFIG | {"hidden_act": "none"}), "config.json does not describe a RoBERTa"),
         (
             "config.json",
             json.dumps(CONFIG | {"num_attention_heads": 5}),
@@ -337,7 +348,7 @@ VOCAB = json.loads((GOLDEN / "vocab.json").read_text())
         ("weights.safetensors", "not weights at all", "weights.safetensors is damaged"),
     ],
 )
-def test_damaged_files_are_told_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_damaged_files_are_reported_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
     folder = changed_copy(tmp_path, {})
     (folder / name).write_text(content)
     with pytest.raises(UserError, match=message) as error:
@@ -346,7 +357,7 @@ def test_damaged_files_are_told_in_one_line(tmp_path: Path, name: str, content: 
 
 
 def lightning(tmp_path: Path, *, drop: str = "", **extra: object) -> Path:
-    """A miniature of the published .ckpt, RoBERTa's own files beside it."""
+    """A miniature of the published .ckpt, with RoBERTa's files beside it."""
     folder = tmp_path / "published"
     folder.mkdir()
     for name in ("config.json", "vocab.json", "merges.txt"):

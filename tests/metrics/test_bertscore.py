@@ -1,4 +1,4 @@
-"""BERTScore: the reference's figures, the package's matching, its faults, and references embedded once."""
+"""BERTScore: the reference implementation's scores, the package's matching and its faults, and the cache."""
 
 import json
 from collections import defaultdict
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from radcap.metrics import kept
-from radcap.metrics.bertscore import PARTS, BertScorer, encode, idf, match
-from radcap.metrics.token_vectors import TokenVectors
+from radcap.metrics import reference_cache
+from radcap.metrics.bertscore import PARTS, BertScorer, TokenVectors, encode, idf, match
 
 GOLDEN = Path(__file__).parent / "golden" / "bertscore"
 CASES = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))
@@ -24,8 +23,8 @@ def scorer() -> BertScorer:
 
 
 @pytest.mark.parametrize("group", ["idf-preprocessed", "zero-idf-single-document", "zero-idf-token-in-every-document"])
-def test_scores_are_the_references(tmp_path: Path, group: str) -> None:
-    """Run from a path with "t5" in it, by which the package would choose a T5."""
+def test_scores_match_the_reference(tmp_path: Path, group: str) -> None:
+    """The path contains "t5", for which the package would choose a T5."""
     folder = tmp_path / "t5"
     folder.symlink_to(GOLDEN)
     case = next(entry for entry in CASES["groups"] if entry["id"] == group)
@@ -58,13 +57,13 @@ def test_a_token_unlike_all_others_counts_the_same_beside_a_longer_pair() -> Non
     assert beside[0] == pytest.approx(alone[0], abs=1e-6)
 
 
-def test_nothing_scores_zero(scorer: BertScorer) -> None:
+def test_empty_captions_score_zero(scorer: BertScorer) -> None:
     found = scorer.score(["", "a nodule", " ", "..."], ["a nodule", "", "", "a nodule"])
     assert found == {part: [0.0] * 4 for part in PARTS}
 
 
 def test_an_empty_reference_counts_as_a_document_of_the_idf(scorer: BertScorer) -> None:
-    """[CLS] and [SEP] alone: on which the package's own idf crashes."""
+    """It is [CLS] and [SEP] alone, on which the package's own idf crashes."""
     texts = ["a nodule", "the nodule", ""]
     found = idf(list(encode(texts, scorer.tokenizer).values()))
     cls, sep = scorer.tokenizer.cls_token_id, scorer.tokenizer.sep_token_id
@@ -100,25 +99,25 @@ def test_references_are_embedded_once_for_all_candidates_and_processes(tmp_path:
     assert embedded == ["ct scan", "mri", "ct", "mri"]
 
 
-def test_sets_of_references_are_kept_by_content_and_old_ones_go(tmp_path: Path, capsys) -> None:
+def test_sets_of_references_are_cached_by_content_and_old_ones_deleted(tmp_path: Path, capsys) -> None:
     made: list[list[str]] = []
-    store = kept.Kept(tmp_path)
+    cache = reference_cache.ReferenceCache(tmp_path)
     for texts in (["b", "a"], ["a", "b", "a"], ["a"]):
-        assert store.get(texts, lambda texts, folder: made.append(texts)).is_dir()
+        assert cache.get(texts, lambda texts, folder: made.append(texts)).is_dir()
     assert made == [["a", "b"], ["a"]]
-    for number in range(kept.LIMIT + 1):
-        store.get([str(number)], lambda texts, folder: None)
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == kept.LIMIT + 1
-    assert "removed what was kept of an older set" in capsys.readouterr().err
+    for number in range(reference_cache.MAX_OLDER_SETS + 1):
+        cache.get([str(number)], lambda texts, folder: None)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == reference_cache.MAX_OLDER_SETS + 1
+    assert "deleted the cached values of an older set" in capsys.readouterr().err
 
 
-def test_a_set_that_fails_is_not_kept(tmp_path: Path) -> None:
+def test_a_failed_set_is_not_cached(tmp_path: Path) -> None:
     def fail(texts: list[str], folder: Path) -> None:
         (folder / "half").write_text("x")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept.Kept(tmp_path).get(["a"], fail)
+        reference_cache.ReferenceCache(tmp_path).get(["a"], fail)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.lock"]
 
 
@@ -133,6 +132,6 @@ def test_vectors_come_back_as_written(tmp_path: Path) -> None:
 
 def test_captions_that_are_cut_are_counted(scorer: BertScorer) -> None:
     long = "nodule " * 600
-    assert scorer.truncated([long, "a", "a"], ["a", long, "a"]) == 2
+    assert scorer.count_truncated([long, "a", "a"], ["a", long, "a"]) == 2
     found = scorer.score([long, long + "mass"], ["a nodule", "a nodule"])
     assert found["f1"][0] == pytest.approx(found["f1"][1], abs=1e-6)

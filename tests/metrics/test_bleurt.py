@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from radcap.errors import UserError
+from radcap.metrics.batching import BATCH_TOKENS
 from radcap.metrics.bleurt import BleurtScorer, build_model, published_name
-from radcap.metrics.packed import BATCH_TOKENS
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
 
 GOLDEN = Path(__file__).parent / "golden" / "bleurt"
 CASES = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))["cases"]
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def forwarded(scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """The input ids (pairs x tokens) of every batch that the model is given from now on."""
+    """The input ids (pairs, tokens) of every batch that the model gets from now on."""
     batches: list[torch.Tensor] = []
     embeddings = scorer.model.rembert.embeddings
     forward = embeddings.forward
@@ -62,9 +62,9 @@ def forwarded(scorer: BleurtScorer, monkeypatch: pytest.MonkeyPatch) -> list[tor
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_token_ids_and_types_equal_the_reference(scorer: BleurtScorer, case: dict[str, Any]) -> None:
     tokenizer = scorer.tokenizer
-    pair = tokenizer.pair(tokenizer.ids(case["reference"]), tokenizer.ids(case["candidate"]))
+    pair = tokenizer.pair(tokenizer.encode(case["reference"]), tokenizer.encode(case["candidate"]))
     assert list(pair.ids) == case["input_ids"]
-    assert [pair.zeros, len(pair.ids) - pair.zeros] == case["token_type_ids_runs"]
+    assert [pair.reference_length, len(pair.ids) - pair.reference_length] == case["token_type_ids_runs"]
 
 
 @pytest.mark.parametrize(("batch_tokens", "tolerance"), [(1, 1e-6), (200, 2e-6), (None, 2e-6)])
@@ -132,7 +132,7 @@ def test_odd_captions_get_finite_scores(scorer: BleurtScorer, raw: bool) -> None
     assert all(type(score) is float and -10 < score < 10 and score != 1.0 for score in scores)
 
 
-def test_empty_captions_get_what_the_model_says_of_them(scorer: BleurtScorer) -> None:
+def test_empty_captions_get_the_models_score(scorer: BleurtScorer) -> None:
     empty = next(case["expected"] for case in CASES if case["id"] == "both-empty")
     blanks = ["", " \t\n", "\u2028", "..."]
     assert scorer.score(blanks, blanks[::-1]) == pytest.approx([empty] * 4, rel=0, abs=1e-6)
@@ -146,8 +146,8 @@ def test_half_a_surrogate_pair_reads_as_a_question_mark(scorer: BleurtScorer) ->
 def test_cut_pairs_are_counted(scorer: BleurtScorer) -> None:
     cut = [case["untruncated_tokens"] > 512 for case in CASES]
     assert sum(cut) == 5
-    assert [scorer.truncated([c], [r], raw=True) for c, r in zip(CANDIDATES, REFERENCES, strict=True)] == cut
-    assert scorer.truncated(["mass " * 10_000, ""], ["", "mass " * 10_000]) == 2
+    assert [scorer.count_truncated([c], [r], raw=True) for c, r in zip(CANDIDATES, REFERENCES, strict=True)] == cut
+    assert scorer.count_truncated(["mass " * 10_000, ""], ["", "mass " * 10_000]) == 2
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_tokens_are_popped_from_the_longer_and_from_the_candidate_at_a_tie(
     pair = scorer.tokenizer.pair(reference, candidate)
     while len(reference) + len(candidate) > 509:
         (reference if len(reference) > len(candidate) else candidate).pop()
-    assert (pair.zeros - 2, len(pair.ids) - pair.zeros - 1) == (len(reference), len(candidate))
+    assert (pair.reference_length - 2, len(pair.ids) - pair.reference_length - 1) == (len(reference), len(candidate))
 
 
 def test_captions_must_come_in_pairs(scorer: BleurtScorer) -> None:
@@ -229,52 +229,52 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "model.safetensors").unlink(),
         "BLEURT's folder {folder} lacks model.safetensors or pytorch_model.bin",
     ),
-    "broken config": (lambda f: (f / "config.json").write_text("{"), "{folder}/config.json is no JSON ("),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "{folder}/config.json is not JSON ("),
     "config of another kind": (
         lambda f: (f / "config.json").write_text("[]"),
-        "{folder}/config.json gives no vocab_size; is it of BLEURT-20 or BLEURT-20-D12?",
+        "{folder}/config.json does not give vocab_size; is it BLEURT-20's or BLEURT-20-D12's?",
     ),
     "BERT's config": (
         edited_config(embedding_size=None),
-        "{folder}/config.json gives no embedding_size; is it of BLEURT-20 or BLEURT-20-D12?",
+        "{folder}/config.json does not give embedding_size; is it BLEURT-20's or BLEURT-20-D12's?",
     ),
     "impossible config": (
         edited_config(num_attention_heads=5),
-        "{folder}/config.json: no BLEURT can be made of it (The hidden size (48) is not a multiple",
+        "{folder}/config.json does not describe a BLEURT (The hidden size (48) is not a multiple",
     ),
-    "wrongly typed config": (edited_config(hidden_size="48"), "{folder}/config.json: no BLEURT can be made of it ("),
+    "wrongly typed config": (edited_config(hidden_size="48"), "{folder}/config.json does not describe a BLEURT ("),
     "too small a vocabulary": (small_vocabulary, "{folder}: spm.model has 400 pieces, config.json only 300"),
     "broken tokenizer": (
         lambda f: (f / "spm.model").write_bytes(b"no model"),
-        "{folder}/spm.model is no sentencepiece model (",
+        "{folder}/spm.model is not a sentencepiece model (",
     ),
     "broken weights": (
         lambda f: (f / "model.safetensors").write_bytes(b"no weights"),
-        "{folder}/model.safetensors: no weights can be read from it (",
+        "{folder}/model.safetensors cannot be read as weights (",
     ),
     "code in a pickle": (
         pickle_with_code,
-        "{folder}/pytorch_model.bin: no weights can be read from it (Weights only load failed",
+        "{folder}/pytorch_model.bin cannot be read as weights (Weights only load failed",
     ),
     "missing": (
         edited_weights(lambda w: (w.pop(Q), w.pop("classifier.bias"))),
-        "{folder}/model.safetensors: 2 of the weights missing, first bleurt.encoder.layer.1.attention.self.query.weight",
+        "{folder}/model.safetensors: 2 weights are missing, first bleurt.encoder.layer.1.attention.self.query.weight",
     ),
     "unexpected": (
         edited_weights(lambda w: w.update(extra=torch.ones(1))),
-        "{folder}/model.safetensors: 1 of the weights unexpected, first extra",
+        "{folder}/model.safetensors: 1 weights are unexpected, first extra",
     ),
     "transformers' own layout": (
         edited_weights(lambda w: w.update({key.replace("bleurt.", "rembert."): w.pop(key) for key in list(w)})),
-        "{folder}/model.safetensors: 57 of the weights missing, first bleurt.embeddings.LayerNorm.bias",
+        "{folder}/model.safetensors: 57 weights are missing, first bleurt.embeddings.LayerNorm.bias",
     ),
     "wrongly shaped": (
         edited_weights(lambda w: w.update({Q: w[Q][:, :24].clone()})),
-        "{folder}/model.safetensors: " + Q + " has shape (48, 24); config.json asks for (48, 48)",
+        "{folder}/model.safetensors: " + Q + " has shape (48, 24); config.json requires (48, 48)",
     ),
     "one layer too many": (
         edited_config(num_hidden_layers=2),
-        "{folder}/model.safetensors: 16 of the weights unexpected, first bleurt.encoder.layer.2.",
+        "{folder}/model.safetensors: 16 weights are unexpected, first bleurt.encoder.layer.2.",
     ),
 }
 
@@ -297,7 +297,7 @@ def test_the_position_buffer_may_be_absent(folder: Path) -> None:
 
 def test_weights_that_give_no_number_are_refused(folder: Path) -> None:
     edited_weights(lambda w: w["classifier.bias"].fill_(float("nan")))(folder)
-    with pytest.raises(UserError, match="its weights give no finite score"):
+    with pytest.raises(UserError, match="its weights give a non-finite score"):
         BleurtScorer(folder).score(["a mass"], ["a nodule"])
 
 

@@ -1,19 +1,20 @@
-"""All scorers of a folder under one protocol, and `radcap score` for anyone's captions."""
+"""All scorers of a folder under all protocols, the shuffled baseline, and `radcap score` for captions of any origin."""
 
 import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from radcap import cli, files
 from radcap.errors import UserError
-from radcap.metrics.evaluator import Evaluator
+from radcap.metrics.evaluator import Evaluator, shuffle_captions
 from radcap.metrics.miniatures.medcat_pack import build_medcat_pack
-from radcap.metrics.pairing import pair
-from radcap.metrics.places import RECORD
+from radcap.metrics.paths import RECORD
 from radcap.metrics.protocols import METRICS, PROTOCOLS
-from radcap.metrics.results import write_per_caption
+from radcap.metrics.raw_scores import write_per_caption
 from tests.conftest import png
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -23,7 +24,7 @@ REFERENCES = ["A nodule in the right lung.", "", "CT of the chest", ""]
 
 @pytest.fixture
 def scorers(tmp_path: Path) -> Path:
-    """The tiny reference checkpoints side by side; no MedCAT pack."""
+    """A record of the tiny reference checkpoints, without a MedCAT pack."""
     folder = tmp_path / "scorers"
     places = {name: str(GOLDEN / name) for name in ("bertscore", "bleurt", "alignscore")}
     record = {name: {"checkpoint": place} for name, place in places.items()}
@@ -38,11 +39,11 @@ def scorers(tmp_path: Path) -> Path:
 IMAGES = [png(0), png(1), png(2), None]
 
 
-def test_every_metric_there_is_scored_and_the_others_say_why(scorers: Path) -> None:
+def test_available_metrics_are_scored_and_the_others_have_a_reason(scorers: Path) -> None:
     evaluator = Evaluator(scorers)
     assert evaluator.missing == {"umls_f1": "packs/umls.zip not found"}
-    measured = evaluator.measure(CANDIDATES, REFERENCES, IMAGES)
-    scores = measured.scores("as-described")
+    raw = evaluator.score(CANDIDATES, REFERENCES, IMAGES)
+    scores = raw.scores("as-described")
     assert list(scores) == [name for name in METRICS if name != "umls_f1"]
     assert all(len(values) == 4 and all(v == v for v in values) for values in scores.values())
     # Two empty captions: the protocol's 1, but for BLEURT, whose model says what it says.
@@ -55,17 +56,17 @@ def test_every_metric_there_is_scored_and_the_others_say_why(scorers: Path) -> N
 
 
 def test_one_pass_serves_all_protocols_each_with_its_own_means(scorers: Path) -> None:
-    measured = Evaluator(scorers).measure(CANDIDATES, REFERENCES, IMAGES)
-    record = measured.record()
+    raw = Evaluator(scorers).score(CANDIDATES, REFERENCES, IMAGES)
+    record = raw.record()
     assert list(record["means"]) == list(PROTOCOLS)
     for name, found in record["means"].items():
         assert list(found) == [*METRICS, "relevance", "factuality", "overall", "n"]
         assert (found["umls_f1"], found["factuality"], found["overall"], found["n"]) == (None, None, None, 4)
-        scores = measured.scores(name)
+        scores = raw.scores(name)
         assert found["rouge1"] == round(sum(scores["rouge1"]) / 4, 4)
         parts = [found[metric] for metric in PROTOCOLS[name].relevance]
         assert found["relevance"] == pytest.approx(sum(parts) / len(parts), abs=1e-4)
-    described, official = (measured.scores(name) for name in ("as-described", "imageclef-2025"))
+    described, official = (raw.scores(name) for name in ("as-described", "imageclef-2025"))
     assert described["bertscore"] != official["bertscore"]
     assert described["bleurt"] == official["bleurt"]
     assert record["images"] == {"missing": 1, "unreadable": 0}
@@ -73,8 +74,8 @@ def test_one_pass_serves_all_protocols_each_with_its_own_means(scorers: Path) ->
 
 
 def test_a_table_has_a_column_for_every_protocols_metric(scorers: Path, tmp_path: Path) -> None:
-    measured = Evaluator(scorers).measure(CANDIDATES, REFERENCES, IMAGES)
-    write_per_caption(tmp_path / "a.parquet", measured.columns(list("abcd")))
+    raw = Evaluator(scorers).score(CANDIDATES, REFERENCES, IMAGES)
+    write_per_caption(tmp_path / "a.parquet", raw.columns(list("abcd")))
     table = pq.read_table(tmp_path / "a.parquet")
     names = [f"{protocol}/{metric}" for protocol in PROTOCOLS for metric in METRICS]
     assert table.column_names == ["id", "candidate_tokens", "reference_tokens", *names]
@@ -82,7 +83,7 @@ def test_a_table_has_a_column_for_every_protocols_metric(scorers: Path, tmp_path
     rows = table.to_pydict()
     assert rows["candidate_tokens"] == [6, 0, 4, 4]
     assert rows["as-described/umls_f1"] == [None] * 4
-    assert rows["imageclef-2026/rouge1"] == measured.scores("imageclef-2026")["rouge1"]
+    assert rows["imageclef-2026/rouge1"] == raw.scores("imageclef-2026")["rouge1"]
 
 
 def test_concepts_of_both_lists_are_in_the_table(scorers: Path, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_concepts_of_both_lists_are_in_the_table(scorers: Path, tmp_path: Path) 
     record = files.read_json(scorers / RECORD) | {"umls_f1": {"checkpoint": "medcat.zip"}}
     files.write_json(scorers / RECORD, record)
     columns = (
-        Evaluator(scorers, metrics=["umls_f1"], cache=tmp_path / "kept").measure(CANDIDATES, REFERENCES).columns("abcd")
+        Evaluator(scorers, metrics=["umls_f1"], cache=tmp_path / "kept").score(CANDIDATES, REFERENCES).columns("abcd")
     )
     write_per_caption(tmp_path / "a.parquet", columns)
     rows = pq.read_table(tmp_path / "a.parquet").to_pydict()
@@ -105,7 +106,7 @@ def test_concepts_of_both_lists_are_in_the_table(scorers: Path, tmp_path: Path) 
 def test_without_images_similarity_is_not_scored(scorers: Path) -> None:
     evaluator = Evaluator(scorers, images=False)
     assert evaluator.missing["similarity"] == "no images given"
-    assert "similarity" not in evaluator.measure(["a"], ["b"]).scores("as-described")
+    assert "similarity" not in evaluator.score(["a"], ["b"]).scores("as-described")
 
 
 ODD = {
@@ -131,22 +132,22 @@ def test_odd_captions_score_finitely_and_never_one_in_silence(scorers: Path) -> 
     evaluator = Evaluator(scorers)
     images = [png(3)] * len(ODD)
     for first, second in ((candidates, references), (references, candidates)):
-        measured = evaluator.measure(first, second, images)
+        raw = evaluator.score(first, second, images)
         for protocol in PROTOCOLS:
-            for name, values in measured.scores(protocol).items():
+            for name, values in raw.scores(protocol).items():
                 assert all(value == value and abs(value) < 2.5 for value in values), name
                 if name in ("rouge1", "umls_f1", "bertscore"):
                     assert all(value < 0.999 for value in values), name
-    assert measured.truncated["bertscore"] >= 1
+    assert raw.truncated["bertscore"] >= 1
 
 
 @pytest.mark.parametrize("wrong", [None, float("nan"), 3, b"bytes"])
 def test_a_caption_that_is_no_text_is_one_clear_line(scorers: Path, wrong) -> None:
     evaluator = Evaluator(scorers, metrics=["rouge1"])
-    with pytest.raises(UserError, match="^candidate 1 is .*, which is no text$"):
-        evaluator.measure(["a", wrong], ["a", "b"])
-    with pytest.raises(UserError, match="^reference 0 is .*, which is no text$"):
-        evaluator.measure(["a", "b"], [wrong, "b"])
+    with pytest.raises(UserError, match="^candidate 1 is .*, which is not a text$"):
+        evaluator.score(["a", wrong], ["a", "b"])
+    with pytest.raises(UserError, match="^reference 0 is .*, which is not a text$"):
+        evaluator.score(["a", "b"], [wrong, "b"])
 
 
 def write(path: Path, rows: list[tuple[str, str]], header: str = "ID,Caption") -> Path:
@@ -184,32 +185,24 @@ def test_the_command_scores_two_files_in_the_references_order(
     assert lines[0].split()[1] == "n/a"
 
 
-MISTAKES = [
-    ([("a", "x")], [("a", "x"), ("b", "y")], "lacks 1 of the ids of .*, first 'b'"),
-    ([("a", "x"), ("z", "y")], [("a", "x")], "holds 1 ids that .* has not, first 'z'"),
-    ([("a", "x"), ("a", "y")], [("a", "x")], "line 3: id 'a' is there twice"),
-    ([], [], "holds no caption"),
-]
-
-
-@pytest.mark.parametrize(("given", "wanted", "message"), MISTAKES)
-def test_files_that_do_not_match_are_one_clear_line(tmp_path: Path, given, wanted, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        pair(write(tmp_path / "c.csv", given), write(tmp_path / "r.csv", wanted))
-
-
-def test_folders_without_images_are_one_clear_line(tmp_path: Path) -> None:
-    rows = [("a", "x")]
-    files_ = write(tmp_path / "c.csv", rows), write(tmp_path / "r.csv", rows)
-    with pytest.raises(UserError, match="does not exist"):
-        pair(*files_, tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no image"):
-        pair(*files_, tmp_path)
-
-
 def test_nothing_to_score_is_one_clear_line(scorers: Path, tmp_path: Path, capsys) -> None:
     rows = [("a", "x")]
     files_ = [str(write(tmp_path / name, rows)) for name in ("c.csv", "r.csv")]
     with pytest.raises(SystemExit):
         cli.main(["score", *files_, "--scorers", str(scorers), "--metrics", "umls_f1", "similarity"])
     assert "umls_f1: packs/umls.zip not found; similarity: no images given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("captions", "expected"),
+    [(["a", "b", "c", "d"], ["c", "d", "a", "b"]), (["a", "b", "c"], ["b", "c", "a"]), ([], [])],
+)
+def test_captions_move_half_the_split(captions: list[str], expected: list[str]) -> None:
+    assert shuffle_captions(captions) == expected
+
+
+@given(st.integers(2, 99))
+def test_none_keeps_its_own_and_none_is_lost(count: int) -> None:
+    moved = shuffle_captions([str(index) for index in range(count)])
+    assert all(int(caption) != index for index, caption in enumerate(moved))
+    assert sorted(map(int, moved)) == list(range(count))

@@ -1,4 +1,4 @@
-"""Miniatures are trained and recorded as the published are, which lie where they are; what is not there is told."""
+"""Miniatures are trained, published checkpoints found, and both recorded; missing ones have a reason."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.protocols import METRICS
 from radcap.settings import ScorerSteps
 from tests.metrics.miniatures.phantoms import rows
-from tests.metrics.test_scores import GOLDEN
+from tests.metrics.test_protocols import GOLDEN
 from tests.models_for_tests import PARAMS
 
 
@@ -25,11 +25,11 @@ def settings(tmp_path: Path):
     return PARAMS.profiles["rocov2"].scorers.model_copy(update=places)
 
 
-def test_absent_checkpoints_are_told_with_their_reason(settings, tmp_path: Path, monkeypatch) -> None:
+def test_absent_checkpoints_are_reported_with_their_reason(settings, tmp_path: Path, monkeypatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    found = scorers._published(settings, tmp_path / "out")
+    found = scorers._find_published(settings, tmp_path / "out")
     assert list(found) == ["similarity", "bertscore", "bleurt", "alignscore", "umls_f1"]
     assert all(list(block) == ["missing"] for block in found.values())
     assert "medimageinsight not found; put MedImageInsight's published folder there" in found["similarity"]["missing"]
@@ -41,7 +41,7 @@ def test_absent_checkpoints_are_told_with_their_reason(settings, tmp_path: Path,
 def test_local_folders_are_recorded_with_their_hashes(settings, tmp_path: Path) -> None:
     for name in ("medimageinsight", "bleurt", "alignscore"):
         shutil.copytree(GOLDEN / name, tmp_path / name)
-    found = scorers._published(settings, tmp_path / "out")
+    found = scorers._find_published(settings, tmp_path / "out")
     for name, folder in (("similarity", "medimageinsight"), ("bleurt", "bleurt"), ("alignscore", "alignscore")):
         assert found[name]["checkpoint"] == str(tmp_path / folder)
         assert found[name]["files"].keys() == {
@@ -58,7 +58,7 @@ def test_alignscores_lightning_file_is_converted_once(settings, tmp_path: Path) 
     ckpt = tmp_path / "source/AlignScore-base.ckpt"
     torch.save({"state_dict": load_file(GOLDEN / "alignscore/weights.safetensors")}, ckpt)
     given = settings.model_copy(update={"alignscore": str(ckpt)})
-    block = scorers._published(given, tmp_path / "out")["alignscore"]
+    block = scorers._find_published(given, tmp_path / "out")["alignscore"]
     assert (block["checkpoint"], len(block["sha256"])) == ("alignscore", 64)
     assert (tmp_path / "out/alignscore/weights.safetensors").exists()
 
@@ -69,7 +69,7 @@ FEW = ScorerSteps(similarity=1, bertscore=1, bleurt=1, alignscore=1)
 
 def test_the_samples_scorers_are_recorded_and_open_with_no_special_case(tmp_path: Path) -> None:
     sample = PARAMS.profiles["sample"].scorers.model_copy(update={"steps": FEW})
-    record = scorers.make(sample, tmp_path / "out", rows=ROWS, general=["A red square."], seed=3)
+    record = scorers.make_scorers(sample, tmp_path / "out", rows=ROWS, general=["A red square."], seed=3)
     assert record == files.read_json(tmp_path / "out/scorers.json")
     assert record["bertscore"]["layer"] == sample.deberta_layer
     for metric in ("similarity", "bertscore", "bleurt", "alignscore"):
@@ -80,7 +80,7 @@ def test_the_samples_scorers_are_recorded_and_open_with_no_special_case(tmp_path
     evaluator = Evaluator(tmp_path / "moved")
     assert evaluator.missing == {}
     captions = [row["caption"] for row in ROWS]
-    found = evaluator.measure(captions, captions[::-1], [row["image"] for row in ROWS])
+    found = evaluator.score(captions, captions[::-1], [row["image"] for row in ROWS])
     assert all(any(name.startswith(metric) for name in found.values) for metric in METRICS)
 
 
@@ -89,4 +89,4 @@ def test_no_steps_train_no_miniature(metric: str, tmp_path: Path) -> None:
     steps = FEW.model_copy(update={metric: 0})
     sample = PARAMS.profiles["sample"].scorers.model_copy(update={"steps": steps})
     with pytest.raises(UserError, match=rf"scorers\.steps\.{metric}: 0 trains no miniature; allowed: 1 and more"):
-        scorers.make(sample, tmp_path / "out", rows=ROWS, general=[], seed=3)
+        scorers.make_scorers(sample, tmp_path / "out", rows=ROWS, general=[], seed=3)

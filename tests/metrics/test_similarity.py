@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from radcap.errors import UserError
 from radcap.metrics import similarity
 from radcap.metrics.medimageinsight import MedImageInsight, text_tower, weights
-from radcap.metrics.medimageinsight.image_tower import decode
-from radcap.metrics.protocols import PROTOCOLS, apply
+from radcap.metrics.medimageinsight.image_tower import decode_image
+from radcap.metrics.protocols import PROTOCOLS, apply_protocol
 from radcap.metrics.similarity import SimilarityScorer
 
 GOLDEN = Path(__file__).parent / "golden" / "medimageinsight"
@@ -54,15 +54,15 @@ def small(seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("case", CASES["texts"], ids=lambda case: case["id"])
-def test_tokens_and_captions_are_the_references(scorer: SimilarityScorer, case) -> None:
+def test_tokens_and_captions_match_the_reference(scorer: SimilarityScorer, case) -> None:
     ids = scorer.tokenizer.encode(case["text"])
     assert list(ids) == case["input_ids"]
-    assert scorer.tokenizer.is_cut(case["text"]) == (case["untruncated_tokens"] > 77)
+    assert scorer.tokenizer.is_truncated(case["text"]) == (case["untruncated_tokens"] > 77)
     found = scorer.model.embed_texts([ids], batch_size=1)[0]
     assert found.tolist() == pytest.approx(case["expected"], abs=1e-6)
 
 
-def test_captions_in_one_batch_are_the_references(scorer: SimilarityScorer) -> None:
+def test_captions_in_one_batch_match_the_reference(scorer: SimilarityScorer) -> None:
     found = scorer.model.embed_texts([tuple(case["input_ids"]) for case in CASES["texts"]], batch_size=32)
     expected = torch.tensor([case["expected"] for case in CASES["texts"]])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
@@ -70,7 +70,7 @@ def test_captions_in_one_batch_are_the_references(scorer: SimilarityScorer) -> N
 
 @pytest.mark.parametrize("size", [480, 96])
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_are_the_references(scorer: SimilarityScorer, monkeypatch: pytest.MonkeyPatch, name: str, size: int):
+def test_images_match_the_reference(scorer: SimilarityScorer, monkeypatch: pytest.MonkeyPatch, name: str, size: int):
     monkeypatch.setitem(scorer.model.settings["image_encoder"], "image_size", [size, size])
     with Image.open(GOLDEN / name) as image:
         found = scorer.model.embed_image(image.convert("RGB"))
@@ -82,23 +82,23 @@ def test_images_are_the_references(scorer: SimilarityScorer, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_pixels_are_the_references(name: str) -> None:
-    assert hashlib.sha256(decode(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
+def test_pixels_match_the_reference(name: str) -> None:
+    assert hashlib.sha256(decode_image(stored(name)).tobytes()).hexdigest() == IMAGES[name]["rgb_pixels_sha256"]
 
 
 @pytest.mark.parametrize("protocol", ["as-described", "imageclef-2025"])
-def test_scores_are_the_references(scorer: SimilarityScorer, protocol: str) -> None:
+def test_scores_match_the_reference(scorer: SimilarityScorer, protocol: str) -> None:
     pairs = [pair for pair in CASES["similarity"] if pair["image"] in PLAIN]
     assert len(pairs) == 64
     texts = [TEXTS[pair["text_id"]] for pair in pairs]
     measures = {"similarity": scorer.score(texts, [stored(pair["image"]) for pair in pairs])}
-    found = apply(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
+    found = apply_protocol(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
     key = "cos" if protocol == "as-described" else "expected"
     assert found == pytest.approx([pair[key] for pair in pairs], abs=1e-6)
 
 
-def test_scores_of_16_bit_images_that_are_clipped_are_the_references(scorer: SimilarityScorer) -> None:
-    """The reference's figures are of Pillow's clipped conversion, which is handed in as 8 bits here."""
+def test_scores_of_16_bit_images_that_are_clipped_match_the_reference(scorer: SimilarityScorer) -> None:
+    """The reference scores are of Pillow's clipped conversion, which is passed as 8 bits here."""
     pairs = [pair for pair in CASES["similarity"] if pair["image"] in DEEP]
     assert len(pairs) == 8
     clipped = {name: encoded(Image.open(GOLDEN / name).convert("RGB")) for name in DEEP}
@@ -114,7 +114,7 @@ def test_scores_of_16_bit_images_that_are_clipped_are_the_references(scorer: Sim
 def test_16_bit_greys_are_stretched(name: str) -> None:
     values = np.asarray(Image.open(GOLDEN / name)).astype(float)
     expected = np.rint((values - values.min()) / (values.max() - values.min()) * 255)
-    pixels = np.asarray(decode(stored(name)))
+    pixels = np.asarray(decode_image(stored(name)))
     assert pixels.shape == (*values.shape, 3)
     assert all(np.array_equal(pixels[..., channel], expected) for channel in range(3))
 
@@ -122,18 +122,18 @@ def test_16_bit_greys_are_stretched(name: str) -> None:
 def test_alpha_is_dropped_and_exif_ignored_as_in_the_reference() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
     picture = Image.fromarray(colours)
-    assert np.array_equal(np.asarray(decode(encoded(picture))), colours[..., :3])
+    assert np.array_equal(np.asarray(decode_image(encoded(picture))), colours[..., :3])
     turned, stream = Image.Exif(), io.BytesIO()
     turned[0x0112] = 6
     picture.convert("RGB").save(stream, "PNG", exif=turned)
-    assert np.array_equal(np.asarray(decode(stream.getvalue())), colours[..., :3])
+    assert np.array_equal(np.asarray(decode_image(stream.getvalue())), colours[..., :3])
 
 
 def test_a_transparent_palette_gives_its_colours(recwarn: pytest.WarningsRecorder) -> None:
     picture = Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).convert("P")
     stream = io.BytesIO()
     picture.save(stream, "PNG", transparency=bytes(range(96)))
-    assert np.array_equal(np.asarray(decode(stream.getvalue())), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(np.asarray(decode_image(stream.getvalue())), np.asarray(picture.convert("RGB")))
     assert not recwarn.list
 
 
@@ -167,7 +167,7 @@ def test_batch_order_and_neighbours_do_not_matter(scorer: SimilarityScorer) -> N
 
 
 def test_an_images_embedding_repeats_bit_for_bit(scorer: SimilarityScorer) -> None:
-    pictures = [decode(small(seed)) for seed in range(3)]
+    pictures = [decode_image(small(seed)) for seed in range(3)]
     first = [scorer.model.embed_image(picture) for picture in pictures]
     again = [scorer.model.embed_image(picture) for picture in pictures[::-1]][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -220,7 +220,7 @@ def test_a_cache_spares_the_image_tower(tmp_path: Path, runs: dict[str, int]) ->
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
-def test_a_cache_keeps_checkpoints_apart(tmp_path: Path, runs: dict[str, int]) -> None:
+def test_a_cache_separates_checkpoints(tmp_path: Path, runs: dict[str, int]) -> None:
     other, cache = tmp_path / "other", tmp_path / "images.safetensors"
     shutil.copytree(GOLDEN, other)
     changed(other, lambda tensors: tensors["image_projection"].neg_())
@@ -239,7 +239,7 @@ def test_a_checkpoints_hash_is_of_weights_and_sizes_not_of_its_place(tmp_path: P
     assert SimilarityScorer(tmp_path / "moved").hash != scorer.hash
 
 
-def test_work_before_a_damaged_image_is_kept(tmp_path: Path, runs: dict[str, int]) -> None:
+def test_embeddings_before_a_damaged_image_are_saved(tmp_path: Path, runs: dict[str, int]) -> None:
     cache, images = tmp_path / "images.safetensors", [small(0), small(1), b"no image"]
     opened = SimilarityScorer(GOLDEN, cache=cache)
     assert opened.score(["a"] * 3, images)[2] is None
@@ -248,7 +248,7 @@ def test_work_before_a_damaged_image_is_kept(tmp_path: Path, runs: dict[str, int
     assert runs["images"] == 2
 
 
-def test_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_are_saved_regularly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "SAVE_EVERY", 2)
     cache, sizes = tmp_path / "images.safetensors", []
     write = similarity.EmbeddingCache.write
@@ -268,17 +268,17 @@ def test_processes_that_share_a_cache_add_to_it(tmp_path: Path, runs: dict[str, 
     assert runs["images"] == 2
 
 
-def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_reported(tmp_path: Path) -> None:
     cache = tmp_path / "images.safetensors"
     cache.write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match=r"^image cache .* cannot be read .*; delete it to make it anew$"):
+    with pytest.raises(UserError, match=r"^image cache .* cannot be read .*; delete it, and it is made anew$"):
         SimilarityScorer(GOLDEN, cache=cache)
 
 
 # ---- rules and odd inputs
 
 
-def test_an_empty_candidate_scores_what_the_model_says(scorer: SimilarityScorer) -> None:
+def test_an_empty_candidate_gets_the_models_score(scorer: SimilarityScorer) -> None:
     said = scorer.score(["", " \n\t", "a nodule"], [small(0)] * 3)
     assert said[0] == said[1] not in (0.0, None)
     assert said[2] != said[0]
@@ -312,7 +312,10 @@ def test_no_captions_no_scores(scorer: SimilarityScorer) -> None:
 
 
 def test_captions_too_long_are_counted(scorer: SimilarityScorer) -> None:
-    assert scorer.truncated([TEXTS["content-74-tokens"], TEXTS["content-75-tokens"], TEXTS["content-76-tokens"]]) == 1
+    assert (
+        scorer.count_truncated([TEXTS["content-74-tokens"], TEXTS["content-75-tokens"], TEXTS["content-76-tokens"]])
+        == 1
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", small(0)[:-40], None], ids=["empty", "no image", "cut", "absent"])
@@ -324,7 +327,7 @@ def test_an_image_that_cannot_be_read_has_no_score_and_is_counted(scorer: Simila
     assert scorer.missing == (data is None)
 
 
-def test_captions_without_their_images_are_told(scorer: SimilarityScorer) -> None:
+def test_captions_without_their_images_are_reported(scorer: SimilarityScorer) -> None:
     with pytest.raises(UserError, match="^2 captions, but 1 images; None stands for a missing one$"):
         scorer.score(["a", "b"], [small(0)])
 
@@ -347,7 +350,7 @@ def test_captions_without_their_images_are_told(scorer: SimilarityScorer) -> Non
     ],
 )
 def test_the_fallback_repairs_as_ftfy_documents(text: str, expected: str) -> None:
-    assert text_tower.clean(text, repair="fallback") == expected
+    assert text_tower.clean_text(text, repair="fallback") == expected
 
 
 def test_ftfy_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +395,7 @@ NORM = "image_encoder.blocks.2.1.channel_block.channel_attn.norm.bias"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.pop(NORM), f"1 weights are missing, first {NORM}"),
         (lambda t: t.pop("lang_projection"), "1 weights are missing, first lang_projection"),
@@ -402,11 +405,11 @@ NORM = "image_encoder.blocks.2.1.channel_block.channel_attn.norm.bias"
         (lambda t: t.update(a=t.pop(NORM)), f"1 weights are missing, first {NORM}; 1 weights are unexpected, first a"),
     ],
 )
-def test_weights_that_do_not_fit_are_told(copied: Path, change, told: str) -> None:
+def test_weights_that_do_not_fit_are_reported(copied: Path, change, message: str) -> None:
     changed(copied, change)
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
-    assert str(caught.value) == f"{copied / 'weights.safetensors'} is no MedImageInsight of this size: {told}"
+    assert str(caught.value) == f"{copied / 'weights.safetensors'} is not a MedImageInsight of this size: {message}"
 
 
 def test_the_temperature_is_not_needed_and_half_precision_is_widened(copied: Path) -> None:
@@ -420,22 +423,22 @@ def test_the_temperature_is_not_needed_and_half_precision_is_widened(copied: Pat
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "vocab.json", "merges.txt"])
-def test_an_incomplete_folder_is_told(copied: Path, name: str) -> None:
+def test_an_incomplete_folder_is_reported(copied: Path, name: str) -> None:
     (copied / name).unlink()
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
     assert str(caught.value) == f"MedImageInsight checkpoint {copied}: {name} is missing"
 
 
-def test_no_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^MedImageInsight checkpoint .*nowhere is no folder$"):
+def test_no_folder_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^MedImageInsight checkpoint .*nowhere is not a folder$"):
         SimilarityScorer(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"vision_model.medimageinsigt-v1\.0\.0\.pt is missing$"):
         SimilarityScorer(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("weights.safetensors", "PK", "cannot be read as safetensors: "),
         ("config.json", "{", "config.json cannot be read: "),
@@ -444,32 +447,32 @@ def test_no_folder_is_told(tmp_path: Path) -> None:
         ("merges.txt", "#version: 0.2\na b c\n", "vocab.json or merges.txt cannot be read"),
     ],
 )
-def test_unreadable_files_are_told(copied: Path, name: str, content: str, told: str) -> None:
+def test_unreadable_files_are_reported(copied: Path, name: str, content: str, message: str) -> None:
     (copied / name).write_text(content)
     with pytest.raises(UserError) as caught:
         SimilarityScorer(copied)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c["text_encoder"].pop("heads"), "text_encoder.heads is missing"),
-        (lambda c: c["text_encoder"].update(heads=5), "its config.json makes no MedImageInsight"),
+        (lambda c: c["text_encoder"].update(heads=5), "its config.json does not describe a MedImageInsight"),
         (
             lambda c: c["text_encoder"].update(vocab_size=700),
             "weights are of another shape, first lang_encoder.token_embedding.weight",
         ),
     ],
 )
-def test_sizes_that_do_not_fit_are_told(copied: Path, change, told: str) -> None:
+def test_sizes_that_do_not_fit_are_reported(copied: Path, change, message: str) -> None:
     edit_config(copied, change)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         SimilarityScorer(copied)
 
 
-def test_a_tokenizer_of_another_size_is_told(copied: Path) -> None:
+def test_a_tokenizer_of_another_size_is_reported(copied: Path) -> None:
     vocabulary = json.loads((copied / "vocab.json").read_text(encoding="utf-8"))
     (copied / "vocab.json").write_text(json.dumps(vocabulary | {"extra": 734}), encoding="utf-8")
     with pytest.raises(UserError, match=r"vocab\.json has 735 tokens, the text tower only 734$"):

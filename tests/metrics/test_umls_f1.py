@@ -1,4 +1,4 @@
-"""Concepts by a small MedCAT pack: filters, several processes, and references looked at once."""
+"""Concepts found with a small MedCAT pack: filters, several processes, and references that are tagged once."""
 
 from pathlib import Path
 
@@ -18,17 +18,17 @@ def pack(tmp_path_factory) -> Path:
 
 def test_concepts_are_sorted_filtered_and_the_same_in_several_processes(pack: Path, monkeypatch) -> None:
     tagger = ConceptTagger(pack)
-    found = {name: tagger.concepts(TEXTS, semantic_types=name) for name in umls_f1.LISTS}
+    found = {name: tagger.concepts(TEXTS, semantic_types=name) for name in umls_f1.TYPE_LISTS}
     assert found["official127"][2:4] == [(), ()]
     assert all(set(few) <= set(all_) for few, all_ in zip(found["medcon66"], found["official127"], strict=True))
     assert len(found["official127"][0]) > 2
     assert all(list(cuis) == sorted(set(cuis)) for cuis in found["official127"])
     monkeypatch.setattr(umls_f1, "TEXTS_PER_PROCESS", 1)
     two = ConceptTagger(pack, processes=2)
-    assert {name: two.concepts(TEXTS, semantic_types=name) for name in umls_f1.LISTS} == found
+    assert {name: two.concepts(TEXTS, semantic_types=name) for name in umls_f1.TYPE_LISTS} == found
 
 
-def test_an_endless_word_takes_no_memory_and_hides_nothing(pack: Path) -> None:
+def test_a_very_long_word_takes_no_memory_and_hides_no_concept(pack: Path) -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -48,12 +48,10 @@ def test_f1_is_of_the_lists_concepts(pack: Path) -> None:
     assert 0 < scores[3] < 1
 
 
-def test_references_are_looked_at_once_for_all_candidates_and_processes(
-    pack: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_references_are_tagged_once_for_all_candidates_and_processes(pack: Path, tmp_path: Path, monkeypatch) -> None:
     seen: list[str] = []
-    look = umls_f1.tag
-    monkeypatch.setattr(umls_f1, "tag", lambda cat, text: (seen.append(text), look(cat, text))[1])
+    look = umls_f1.tag_text
+    monkeypatch.setattr(umls_f1, "tag_text", lambda cat, text: (seen.append(text), look(cat, text))[1])
     first = ConceptTagger(pack, cache=tmp_path)
     scores = first.score(["CT"], TEXTS[:1], semantic_types="medcon66")
     assert seen == [TEXTS[0], "CT"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from radcap import files, layout
 from radcap.caption import lines
-from radcap.metrics.protocols import METRICS, PROTOCOLS
-from radcap.metrics.results import means, write_per_caption
+from radcap.metrics.protocols import METRICS, PROTOCOLS, means
+from radcap.metrics.raw_scores import write_per_caption
 from radcap.report.published import read
 from radcap.report.study.inputs import Inputs
 from radcap.settings import Settings

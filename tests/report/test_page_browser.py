@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from radcap.metrics.rouge1 import words
+from radcap.metrics.rouge1 import word_counts
 from radcap.report.page import Gallery, Run
 from radcap.report.page.write import OWN
 from tests.report.browser import Browser, chromium, missing
@@ -283,7 +283,7 @@ def test_words_are_those_of_rouge(browser: Browser) -> None:
         return arguments[1].map(text => words(text).found.map(({word}) => word))"""
     browser.open("about:blank")
     found = browser.run(f"return (async (...arguments) => {{ {script} }})(...arguments)", source, CAPTIONS)
-    assert [sorted(each) for each in found] == [sorted(words(text).elements()) for text in CAPTIONS]
+    assert [sorted(each) for each in found] == [sorted(word_counts(text).elements()) for text in CAPTIONS]
 
 
 def test_differences_hold_the_whole_caption(browser: Browser) -> None:
@@ -298,4 +298,4 @@ def test_differences_hold_the_whole_caption(browser: Browser) -> None:
         own = "".join(piece["lead"] + piece["text"] for piece in pieces if piece["kind"] != "missing")
         assert own.split() == caption.split()
         kept = " ".join(piece["text"] for piece in pieces if piece["kind"] != "added")
-        assert words(kept) == words(reference)
+        assert word_counts(kept) == word_counts(reference)

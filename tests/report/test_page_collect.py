@@ -12,7 +12,7 @@ from radcap.caption.lines import write as write_captions
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.metrics.protocols import METRICS, PROTOCOLS
-from radcap.metrics.results import write_per_caption
+from radcap.metrics.raw_scores import write_per_caption
 from radcap.report.page import Picture, Run, Section, Table, collect, markdown
 from tests.conftest import copy_settings, png
 from tests.models_for_tests import PARAMS

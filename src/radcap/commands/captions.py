@@ -32,10 +32,10 @@ def caption(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     from radcap.metrics.evaluator import Evaluator
-    from radcap.metrics.pairing import pair
-    from radcap.metrics.results import write_per_caption
+    from radcap.metrics.raw_scores import write_per_caption
+    from radcap.submission import read_scoring_inputs
 
-    given = pair(options.candidates, options.references, options.images)
+    given = read_scoring_inputs(options.candidates, options.references, options.images)
     evaluator = Evaluator(
         options.scorers,
         metrics=options.metrics,
@@ -43,7 +43,7 @@ def score(options: argparse.Namespace) -> None:
         cache=layout.score_cache(),
         processes=options.jobs,
     )
-    measured = evaluator.measure(given.candidates, given.references, given.images)
+    measured = evaluator.score(given.candidates, given.references, given.images)
     if not measured.values:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in evaluator.missing.items()))
     if options.per_caption:
@@ -75,7 +75,7 @@ def _write_submission(options: argparse.Namespace) -> None:
     settings.load().model(options.model)
     ids, remark = _test_ids()
     variant = options.variant or "plain"
-    made = submission.generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
+    made = submission.read_generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
     out = options.out or Path("submissions") / f"{options.model}.csv"
     changed = submission.write(out, ids, [caption.caption for caption in made])
     empty = sum(not caption.caption for caption in made)
@@ -86,11 +86,10 @@ def _write_submission(options: argparse.Namespace) -> None:
 
 def _check_submission(options: argparse.Namespace) -> None:
     from radcap import submission
-    from radcap.metrics.pairing import read_captions
 
     if options.variant or options.out:
         raise UserError("--variant and --out go with MODEL, not with --check")
-    ids, remark = (list(read_captions(options.references)), "") if options.references else _test_ids()
+    ids, remark = (list(submission.read_captions(options.references)), "") if options.references else _test_ids()
     if not ids:
         raise UserError(f"{options.references} holds no caption")
     faults = submission.check(options.check, ids)

@@ -37,15 +37,15 @@ def sheet(options: argparse.Namespace) -> None:
 
 def fetch(options: argparse.Namespace) -> None:
     from radcap import settings
-    from radcap.checkpoints import fetch
+    from radcap.assets import fetch
 
-    if not fetch.scorers(settings.load(), profile=options.profile, yes=options.yes):
+    if not fetch.fetch_scorers(settings.load(), profile=options.profile, yes=options.yes):
         sys.exit(1)
 
 
 def doctor(options: argparse.Namespace) -> None:
     from radcap import settings
-    from radcap.checkpoints import doctor
+    from radcap.assets import doctor
 
     params = settings.load()
     found = doctor.report(params, options.profile or params.profile)

@@ -1,1 +1,1 @@
-"""Scores of captions: one file per metric behind one contract, protocols as data."""
+"""Caption metrics: one module per metric, one evaluator for all of them, and the protocols as data."""

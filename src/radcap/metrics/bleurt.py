@@ -1,6 +1,7 @@
 """BLEURT (Sellam et al. 2020; BLEURT-20 and its distilled D12, Pu et al. 2021): a regression over a pair of captions.
 
-The published layout (lucadiliello/BLEURT-20*) is read as it is: a RemBERT under other names, and a sentencepiece model.
+It reads the published layout (lucadiliello/BLEURT-20*) as it is: a RemBERT with other weight names, and a sentencepiece
+model.
 """
 
 from __future__ import annotations
@@ -18,55 +19,59 @@ from torch.nn.utils.rnn import pad_sequence
 
 from radcap import files
 from radcap.errors import UserError
-from radcap.metrics.packed import BATCH_TOKENS, PackedEncoder, batches
-from radcap.metrics.text import encodable, preprocess
+from radcap.metrics.batching import BATCH_TOKENS, PackedEncoder, token_batches
+from radcap.metrics.preprocessing import preprocess, replace_surrogates
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "spm.model", ("model.safetensors", "pytorch_model.bin")
-# All of config.json in which the published sizes differ, and what they share.
-CONFIG_NAMES = (
+# The keys of config.json that define the network.
+CONFIG_KEYS = (
     *("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     *("hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id"),
 )
-# 0, 1, 2, ...: today's RemBERT makes them itself.
-KNOWN_UNUSED = frozenset({"bleurt.embeddings.position_ids"})
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# The numbers 0, 1, 2, ...: today's RemBERT creates them itself.
+UNUSED_WEIGHTS = frozenset({"bleurt.embeddings.position_ids"})
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 Texts = Sequence[str]
 
 
 class Pair(NamedTuple):
-    """Token ids of [CLS] reference [SEP] candidate [SEP]; how many of them are of type 0 (the rest: of type 1)."""
+    """The token ids of [CLS] reference [SEP] candidate [SEP].
+
+    The first `reference_length` of them, up to the first [SEP], have token type 0, the others type 1.
+    """
 
     ids: tuple[int, ...]
-    zeros: int
+    reference_length: int
 
 
 class PairTokenizer:
-    """Makes pairs of at most `limit` tokens."""
+    """Tokenizes captions, and joins two of them to a pair of at most `max_tokens` tokens."""
 
-    def __init__(self, path: Path, *, limit: int) -> None:
-        with _refused(f"{path} is no sentencepiece model"):
+    def __init__(self, path: Path, *, max_tokens: int) -> None:
+        with _as_user_error(f"{path} is not a sentencepiece model"):
             self.pieces = SentencePieceProcessor(model_file=str(path))
-        ids = {name: int(self.pieces.piece_to_id(name)) for name in SPECIAL}
+        ids = {name: int(self.pieces.piece_to_id(name)) for name in SPECIAL_TOKENS}
         self.special = {name: id_ for name, id_ in ids.items() if self.pieces.id_to_piece(id_) == name}
-        if absent := [name for name in ("[CLS]", "[SEP]") if name not in self.special]:
-            raise UserError(f"{path} has no piece {absent[0]}")
+        if missing := [name for name in ("[CLS]", "[SEP]") if name not in self.special]:
+            raise UserError(f"{path} has no piece {missing[0]}")
         self.split = re.compile("(" + "|".join(re.escape(name) for name in self.special) + ")").split
-        self.room = limit - 3
+        # Tokens that both texts have together, without [CLS] and the two [SEP].
+        self.text_tokens = max_tokens - 3
 
-    def ids(self, text: str) -> list[int]:
-        """The text's token ids, not more than one beyond what fits.
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, at most one more than fits.
 
-        As in the reference, a special token's name inside the text becomes that token (preprocessed captions have no
-        brackets). Half surrogate pairs, which are no text, become "?".
+        As in the reference implementation, the name of a special token within the text becomes that token (preprocessed
+        captions have no brackets). Lone surrogates become "?".
         """
-        parts = self.split(encodable(text))
-        found = ([self.special[part]] if part in self.special else self.pieces.encode(part) for part in parts)
-        return [id_ for ids in found for id_ in ids][: self.room + 1]
+        parts = self.split(replace_surrogates(text))
+        ids_of_parts = ([self.special[part]] if part in self.special else self.pieces.encode(part) for part in parts)
+        return [id_ for ids in ids_of_parts for id_ in ids][: self.text_tokens + 1]
 
     def pair(self, reference: Sequence[int], candidate: Sequence[int]) -> Pair:
-        """The pair of two texts' ids, where tokens are popped from the end of the longer, of the candidate at a tie."""
-        first = reference[: max(self.room - self.room // 2, self.room - len(candidate))]
-        second = candidate[: self.room - len(first)]
+        """The pair of two texts. The longer one loses tokens at its end; if both are as long, the candidate does."""
+        first = reference[: max(self.text_tokens - self.text_tokens // 2, self.text_tokens - len(candidate))]
+        second = candidate[: self.text_tokens - len(first)]
         cls, sep = self.special["[CLS]"], self.special["[SEP]"]
         return Pair((cls, *first, sep, *second, sep), len(first) + 2)
 
@@ -75,7 +80,7 @@ class BleurtScorer:
     """Scores with a BLEURT-20 or BLEURT-20-D12 in a local folder: config.json, spm.model and the weights."""
 
     def __init__(self, checkpoint: Path, *, batch_tokens: int | None = None, dtype: str = "float32") -> None:
-        """UserError: an absent file, or one that does not fit the others, named in one line."""
+        """UserError, in one line: a file is missing, or does not fit the others."""
         self.checkpoint = Path(checkpoint)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.batch_tokens = batch_tokens or BATCH_TOKENS[self.device]
@@ -83,82 +88,83 @@ class BleurtScorer:
         self.model.to(self.device, getattr(torch, dtype))
         self.encoder = PackedEncoder(self.model.rembert.encoder.layer)
         self.config: Any = self.model.config
-        self.tokenizer = PairTokenizer(self.checkpoint / TOKENIZER, limit=self.config.max_position_embeddings)
+        self.tokenizer = PairTokenizer(self.checkpoint / TOKENIZER, max_tokens=self.config.max_position_embeddings)
         if (size := self.tokenizer.pieces.get_piece_size()) > self.config.vocab_size:
             raise UserError(f"{self.checkpoint}: {TOKENIZER} has {size} pieces, {CONFIG} only {self.config.vocab_size}")
 
     def score(self, candidates: Texts, references: Texts, *, raw: bool = False) -> list[float]:
-        """One float per caption, unbounded, about 0 to 1 with the published weights; no activation, no clipping.
+        """One float per caption: the plain regression, without activation or clipping.
 
-        On captions after the official preprocessing, or as they stand where `raw`. Empty ones, both sides included,
-        get what the model says of them. Equal pairs are computed once, and never depend on the order; their batch may
-        move a score by 2e-6. UserError where the weights give no finite number.
+        It is unbounded; with the published weights it is about 0 to 1. Captions are preprocessed as the official
+        evaluators do, unless `raw`. Empty captions get the model's score, also if both sides are empty. Equal pairs are
+        computed once, and the order of captions does not matter; batches may change a score by 2e-6. UserError: the
+        weights give a non-finite score.
         """
         pairs = [self.tokenizer.pair(*ids) for ids in self._encode(candidates, references, raw=raw)]
-        # By ids: the same batches whatever the order.
+        # Sorted, so that the batches do not depend on the order of the captions.
         unique = sorted(set(pairs))
-        found: dict[Pair, float] = {}
-        for batch in batches([len(pair.ids) for pair in unique], budget=self.batch_tokens):
-            chosen = [unique[number] for number in batch]
-            found.update(zip(chosen, self._forward(chosen), strict=True))
-        return [found[pair] for pair in pairs]
+        scores: dict[Pair, float] = {}
+        for numbers in token_batches([len(pair.ids) for pair in unique], max_tokens=self.batch_tokens):
+            batch = [unique[number] for number in numbers]
+            scores.update(zip(batch, self._forward(batch), strict=True))
+        return [scores[pair] for pair in pairs]
 
-    def truncated(self, candidates: Texts, references: Texts, *, raw: bool = False) -> int:
-        """How many pairs are too long for the model, so that `score` cuts them."""
-        room = self.tokenizer.room
-        return sum(len(ref) + len(cand) > room for ref, cand in self._encode(candidates, references, raw=raw))
+    def count_truncated(self, candidates: Texts, references: Texts, *, raw: bool = False) -> int:
+        """The number of pairs that `score` truncates because they are too long for the model."""
+        limit = self.tokenizer.text_tokens
+        return sum(len(ref) + len(cand) > limit for ref, cand in self._encode(candidates, references, raw=raw))
 
     def _encode(self, candidates: Texts, references: Texts, *, raw: bool) -> list[tuple[list[int], list[int]]]:
-        ids = {text: self.tokenizer.ids(text if raw else preprocess(text)) for text in {*references, *candidates}}
+        ids = {text: self.tokenizer.encode(text if raw else preprocess(text)) for text in {*references, *candidates}}
         return [(ids[ref], ids[cand]) for ref, cand in zip(references, candidates, strict=True)]
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[Pair]) -> list[float]:
         rows = [torch.tensor(pair.ids) for pair in batch]
         ids = pad_sequence(rows, batch_first=True, padding_value=self.config.pad_token_id)
-        types = (torch.arange(ids.shape[1]) >= torch.tensor([[pair.zeros] for pair in batch])).long()
+        types = (torch.arange(ids.shape[1]) >= torch.tensor([[pair.reference_length] for pair in batch])).long()
         network = self.model.rembert
         embedded = network.embeddings(ids.to(self.device), token_type_ids=types.to(self.device))
         first = self.encoder.first_states(
             network.encoder.embedding_hidden_mapping_in(embedded), [len(pair.ids) for pair in batch]
         )
-        # The pooler takes the first of several tokens.
+        # The pooler expects a dimension of tokens, of which it takes the first.
         logits = self.model.classifier(network.pooler(first[:, None]))[:, 0].float().cpu()
         if not logits.isfinite().all():
-            raise UserError(f"BLEURT in {self.checkpoint}: its weights give no finite score")
+            raise UserError(f"BLEURT in {self.checkpoint}: its weights give a non-finite score")
         return [float(value) for value in logits]
 
 
 def published_name(name: str) -> str:
-    """A weight's key in the published layout, from its name in transformers' RemBERT."""
+    """The name of a weight in the published layout, given its name in transformers' RemBERT."""
     return name.replace("rembert.", "bleurt.", 1).replace("embedding_hidden_mapping_in", "embedding_projection")
 
 
 def build_model(config: Mapping[str, Any]) -> Any:
-    """RemBertForSequenceClassification with one output, of a published config.json. KeyError: it lacks a value."""
+    """A RemBertForSequenceClassification with one output, from a published config.json. KeyError: it lacks a value."""
     from transformers import RemBertConfig, RemBertForSequenceClassification
 
-    values = {name: config[name] for name in CONFIG_NAMES}
+    values = {name: config[name] for name in CONFIG_KEYS}
     values["input_embedding_size"] = values.pop("embedding_size")
     return RemBertForSequenceClassification(RemBertConfig(num_labels=1, bos_token_id=None, eos_token_id=None, **values))
 
 
 def _find_weights(folder: Path) -> Path:
-    """The weights' path, in a folder that lacks nothing."""
-    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    absent = [name for name in (CONFIG, TOKENIZER) if not (folder / name).is_file()]
-    if lacking := absent + ([] if found else [" or ".join(WEIGHTS)]):
-        raise UserError(f"BLEURT's folder {folder} lacks {', '.join(lacking)}")
-    return found[0]
+    """The path of the weights. UserError: the folder lacks a file."""
+    weights = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    missing = [name for name in (CONFIG, TOKENIZER) if not (folder / name).is_file()]
+    if missing := missing + ([] if weights else [" or ".join(WEIGHTS)]):
+        raise UserError(f"BLEURT's folder {folder} lacks {', '.join(missing)}")
+    return weights[0]
 
 
 def _load_model(config_path: Path, weights_path: Path) -> Any:
     """The model in evaluation mode, in float32, on the CPU."""
-    with _refused(f"{config_path} is no JSON"):
+    with _as_user_error(f"{config_path} is not JSON"):
         config = files.read_json(config_path)
-    if absent := [name for name in CONFIG_NAMES if not isinstance(config, dict) or config.get(name) is None]:
-        raise UserError(f"{config_path} gives no {absent[0]}; is it of BLEURT-20 or BLEURT-20-D12?")
-    with _refused(f"{config_path}: no BLEURT can be made of it"), torch.device("meta"):
+    if missing := [name for name in CONFIG_KEYS if not isinstance(config, dict) or config.get(name) is None]:
+        raise UserError(f"{config_path} does not give {missing[0]}; is it BLEURT-20's or BLEURT-20-D12's?")
+    with _as_user_error(f"{config_path} does not describe a BLEURT"), torch.device("meta"):
         model = build_model(config)
     names = {published_name(name): name for name in model.state_dict()}
     weights = _read_weights(weights_path)
@@ -169,26 +175,26 @@ def _load_model(config_path: Path, weights_path: Path) -> Any:
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
-    """{published name: tensor}, without the known unused ones."""
-    with _refused(f"{path}: no weights can be read from it"):
+    """{published name: tensor}, without the unused ones."""
+    with _as_user_error(f"{path} cannot be read as weights"):
         pickled = path.suffix == ".bin"
         weights = torch.load(path, map_location="cpu", weights_only=True) if pickled else load_file(path)
-        return {key: value for key, value in weights.items() if key not in KNOWN_UNUSED}
+        return {key: value for key, value in weights.items() if key not in UNUSED_WEIGHTS}
 
 
-def _check_weights(weights: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    for kind, keys in (("missing", wanted.keys() - weights.keys()), ("unexpected", weights.keys() - wanted.keys())):
+def _check_weights(weights: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
+    for kind, keys in (("missing", expected.keys() - weights.keys()), ("unexpected", weights.keys() - expected.keys())):
         if keys:
-            raise UserError(f"{path}: {len(keys)} of the weights {kind}, first {min(keys)}")
+            raise UserError(f"{path}: {len(keys)} weights are {kind}, first {min(keys)}")
     for key, value in weights.items():
-        found, asked = (tuple(getattr(tensor, "shape", ())) for tensor in (value, wanted[key]))
-        if found != asked:
-            raise UserError(f"{path}: {key} has shape {found}; {CONFIG} asks for {asked}")
+        shape, expected_shape = (tuple(getattr(tensor, "shape", ())) for tensor in (value, expected[key]))
+        if shape != expected_shape:
+            raise UserError(f"{path}: {key} has shape {shape}; {CONFIG} requires {expected_shape}")
 
 
 @contextlib.contextmanager
-def _refused(message: str) -> Iterator[None]:
-    """Whatever goes wrong inside is the file's fault: each format, and each way of being damaged, raises its own."""
+def _as_user_error(message: str) -> Iterator[None]:
+    """Turn any error into a UserError: it is the file's fault, and every format raises errors of its own."""
     try:
         yield
     except Exception as error:

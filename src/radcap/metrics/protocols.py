@@ -1,4 +1,4 @@
-"""How an evaluator scores, as data: the study's description, and what ImageCLEF's code did in 2025 and 2026."""
+"""Evaluation protocols as data: the study's description, and ImageCLEF's evaluation code of 2025 and 2026."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,24 +6,29 @@ from dataclasses import dataclass
 RELEVANCE = ("similarity", "bertscore", "rouge1", "bleurt")
 FACTUALITY = ("umls_f1", "alignscore")
 METRICS = (*RELEVANCE, *FACTUALITY)
-# The official code answers for two empty captions before it asks a metric, but for BLEURT.
+# Decimal places of every published mean, which `dvc metrics diff` compares.
+PLACES = 4
+# The official code gives two empty captions a fixed score in every metric except BLEURT.
 WITHOUT_EMPTY_RULE = frozenset({"bleurt"})
-# CLIPScore's factor (Hessel et al. 2021), which the official evaluators took over without its clipping at 1.
+# The factor is CLIPScore's (Hessel et al. 2021). The official evaluators use it without clipping at 1.
 SCALINGS: dict[str, Callable[[float], float]] = {
     "cosine": lambda cosine: cosine,
     "official": lambda cosine: 2.5 * max(cosine, 0.0),
 }
-# One value per caption; None: there is no image, which scores 0.
-Measures = Mapping[str, Sequence[float | None]]
+# {score: one value per caption}; None if there is no image, which counts as 0.
+RawValues = Mapping[str, Sequence[float | None]]
 Scores = dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """`bertscore`: which of (precision, recall, f1) counts. `similarity`: its scaling, plain cosine or the official
-    2.5 * max(cosine, 0). `blank_similarity`: whether an empty candidate is compared at all (else 0).
-    `semantic_types`: a list of reference/semantic_types.json. `both_empty`: what two empty captions score in every
-    metric but BLEURT. `relevance`: the metrics whose mean it is."""
+    """How one evaluator turns raw values into scores.
+
+    `bertscore`: which of precision, recall and f1 counts. `similarity`: its scaling, the plain cosine or the official
+    2.5 * max(cosine, 0). `blank_similarity`: whether an empty candidate is compared with its image, or scores 0.
+    `semantic_types`: a list of reference/semantic_types.json. `both_empty`: the score of two empty captions in every
+    metric except BLEURT. `relevance`: the metrics that are averaged into relevance.
+    """
 
     bertscore: str
     similarity: str
@@ -32,8 +37,8 @@ class Protocol:
     both_empty: float
     relevance: tuple[str, ...]
 
-    def measure(self, metric: str) -> str:
-        """Which of a metric's measures the protocol counts."""
+    def score_name(self, metric: str) -> str:
+        """Which of a metric's raw scores the protocol uses, such as bertscore_f1."""
         names = {"bertscore": f"bertscore_{self.bertscore}", "umls_f1": f"umls_f1_{self.semantic_types}"}
         return names.get(metric, metric)
 
@@ -66,42 +71,53 @@ PROTOCOLS = {
 }
 
 
-def apply(protocol: Protocol, measures: Measures, candidates: Sequence[str], references: Sequence[str]) -> Scores:
-    """{metric: one float per caption} of what was measured once for all protocols; what was not measured is absent.
+def apply_protocol(protocol: Protocol, raw: RawValues, candidates: Sequence[str], references: Sequence[str]) -> Scores:
+    """{metric: one float per caption} under a protocol. Metrics without raw values are absent.
 
-    `measures`: the evaluator's, with "similarity" as plain cosine.
+    `raw`: the evaluator's values, which serve all protocols; "similarity" is the plain cosine.
     """
-    found = {}
+    scores = {}
     for metric in METRICS:
-        if (name := protocol.measure(metric)) in measures:
-            values = [0.0 if value is None else value for value in measures[name]]
+        if (name := protocol.score_name(metric)) in raw:
+            values = [0.0 if value is None else value for value in raw[name]]
             if metric == "similarity":
-                values = _scaled(protocol, measures[name], candidates)
-            found[metric] = _with_empty_rule(metric, values, candidates, references, protocol)
-    return found
+                values = _scale_similarity(protocol, raw[name], candidates)
+            scores[metric] = _score_empty_pairs(metric, values, candidates, references, protocol)
+    return scores
 
 
-def _scaled(protocol: Protocol, cosines: Sequence[float | None], candidates: Sequence[str]) -> list[float]:
+def _scale_similarity(protocol: Protocol, cosines: Sequence[float | None], candidates: Sequence[str]) -> list[float]:
     scale = SCALINGS[protocol.similarity]
-    zero = [
+    is_zero = [
         cosine is None or not (protocol.blank_similarity or text.strip())
         for cosine, text in zip(cosines, candidates, strict=True)
     ]
-    return [0.0 if skip else scale(cosine or 0.0) for cosine, skip in zip(cosines, zero, strict=True)]
+    return [0.0 if zero else scale(cosine or 0.0) for cosine, zero in zip(cosines, is_zero, strict=True)]
 
 
-def _with_empty_rule(
+def _score_empty_pairs(
     metric: str, values: list[float], candidates: Sequence[str], references: Sequence[str], protocol: Protocol
 ) -> list[float]:
-    """A metric's values with the protocol's own where both captions are empty."""
+    """Replace the values of pairs of empty captions by the protocol's fixed score."""
     if metric in WITHOUT_EMPTY_RULE:
         return values
-    empty = [not c.strip() and not r.strip() for c, r in zip(candidates, references, strict=True)]
-    return [protocol.both_empty if both else value for both, value in zip(empty, values, strict=True)]
+    is_empty = [not c.strip() and not r.strip() for c, r in zip(candidates, references, strict=True)]
+    return [protocol.both_empty if empty else value for empty, value in zip(is_empty, values, strict=True)]
+
+
+def means(scores: Mapping[str, Sequence[float]], protocol: Protocol, *, n: int) -> dict[str, float | int | None]:
+    """The rounded means over n captions, then relevance, factuality, overall, and n.
+
+    None for a metric that was not scored, and for an aggregate that lacks one of its metrics.
+    """
+    assert {len(values) for values in scores.values()} <= {n}, "metrics disagree on the number of captions"
+    metric_means = {name: sum(scores[name]) / n if name in scores else None for name in METRICS}
+    all_means: dict[str, float | None] = {**metric_means, **aggregates(metric_means, protocol)}
+    return {name: None if value is None else round(value, PLACES) for name, value in all_means.items()} | {"n": n}
 
 
 def aggregates(means: Mapping[str, float | None], protocol: Protocol) -> dict[str, float | None]:
-    """relevance, factuality and overall: plain means of their parts, None where a part is missing."""
+    """relevance, factuality and overall: the plain means of their metrics; None if one of these is missing."""
     relevance = _mean([means.get(name) for name in protocol.relevance])
     factuality = _mean([means.get(name) for name in FACTUALITY])
     return {"relevance": relevance, "factuality": factuality, "overall": _mean([relevance, factuality])}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from radcap.metrics.results import PLACES
+from radcap.metrics.protocols import PLACES
 from radcap.report.published import AGGREGATES, COLUMNS
 from radcap.report.scores import Scores, known
 from radcap.report.study.inputs import Inputs

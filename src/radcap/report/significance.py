@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from radcap.metrics.results import PLACES
+from radcap.metrics.protocols import PLACES
 from radcap.report.scores import PLAIN, Scores
 from radcap.report.statistics.families import Analysis, Difference, Estimate, letters
 from radcap.settings import Report

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from radcap.metrics.protocols import PROTOCOLS
-from radcap.metrics.results import PLACES
+from radcap.metrics.protocols import PLACES, PROTOCOLS
 from radcap.report import section4, tables
 from radcap.report.audit.check import Audit
 from radcap.report.audit.render import flip_line, verdict

@@ -1,4 +1,4 @@
-"""Phantoms as a split's rows, and how well scores follow the levels of graded pairs."""
+"""Phantoms as rows of a split, and measures of how well scores rank graded pairs."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The small CLIP tokenizer: the same files every time, spelled as CLIP's are, and every word of its captions in them."""
+"""The small CLIP tokenizer: the same files every time, in CLIP's format, with every word of its captions."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ CAPTIONS = [row["caption"] for row in rows(40, seed=5)] + ["Café, 3.5 µm", "",
 
 
 def test_the_same_captions_give_the_same_bytes(tmp_path: Path) -> None:
-    """Few captions hold many pairs of letters as often as each other: whose merge comes first must not be chance."""
+    """In few captions many pairs of letters are equally frequent. Which is merged first must not be random."""
     hashes = []
     for run in range(6):
         (tmp_path / str(run)).mkdir()
@@ -30,6 +30,6 @@ def test_files_are_spelled_as_clips(tmp_path: Path) -> None:
     assert all(left in pieces and right in pieces and left + right in pieces for left, right in merges)
     # A piece that ends a word begins none.
     assert not any(left.endswith("</w>") for left, _ in merges)
-    tokenizer = Tokenizer(tmp_path, length=77)
+    tokenizer = Tokenizer(tmp_path, max_tokens=77)
     assert tokenizer.encode("") == (pieces[START], pieces[END])
     assert tokenizer.encode("The chest") == (pieces[START], pieces["the</w>"], pieces["chest</w>"], pieces[END])

@@ -1,4 +1,4 @@
-"""Facts read back from captions are the facts that they were written from."""
+"""The facts read from a caption are those that it was written from."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from radcap.data.phantoms.case import sample_case
 from radcap.data.phantoms.wording import caption
-from radcap.metrics.miniatures.facts import FACTS, NO_FACT, numbers, read
+from radcap.metrics.miniatures.facts import FACTS, NO_FACT, fact_labels, read_case
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -15,11 +15,11 @@ from radcap.metrics.miniatures.facts import FACTS, NO_FACT, numbers, read
 def test_a_captions_facts_are_its_cases(seed: int) -> None:
     rng = np.random.default_rng(seed)
     case = sample_case(rng)
-    found = read(caption(case, rng))
+    found = read_case(caption(case, rng))
     assert found is not None
-    assert numbers(found) == numbers(case)
+    assert fact_labels(found) == fact_labels(case)
     assert (found.view, found.look, found.size_mm) == (case.view, None, None)
-    assert [values[number] for values, number in zip(FACTS.values(), numbers(case), strict=True)] == [
+    assert [values[number] for values, number in zip(FACTS.values(), fact_labels(case), strict=True)] == [
         getattr(case, name) for name in FACTS
     ]
 
@@ -36,8 +36,8 @@ UNTOLD = {
 
 @pytest.mark.parametrize("name", UNTOLD)
 def test_captions_of_no_one_case_have_none(name: str) -> None:
-    assert read(UNTOLD[name]) is None
+    assert read_case(UNTOLD[name]) is None
 
 
 def test_no_case_has_no_facts() -> None:
-    assert numbers(None) == [NO_FACT] * 4
+    assert fact_labels(None) == [NO_FACT] * 4

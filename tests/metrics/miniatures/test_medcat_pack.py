@@ -1,4 +1,4 @@
-"""The sample's MedCAT pack: the same bytes in every process."""
+"""The miniature MedCAT pack has the same bytes in every process."""
 
 import os
 import subprocess
@@ -20,15 +20,15 @@ TEXT = "CT of the chest with a nodule in the left lung"
 
 
 def test_two_processes_make_the_same_bytes(tmp_path: Path, root: Path) -> None:
-    """With other hashes of text, by which Python orders its sets."""
-    told = []
+    """The processes hash strings differently, which changes the order of Python's sets."""
+    outputs = []
     for seed in ("1", "2"):
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / seed), TEXT]
         environment = os.environ | {"PYTHONHASHSEED": seed}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-        told.append(done.stdout.strip().splitlines()[-1])
-    assert told[0] == told[1]
-    assert told[0].endswith("[('C0028259', 'C0817096')]")
+        outputs.append(done.stdout.strip().splitlines()[-1])
+    assert outputs[0] == outputs[1]
+    assert outputs[0].endswith("[('C0028259', 'C0817096')]")
     first, second = (files.folder_hashes(tmp_path / seed) for seed in ("1", "2"))
     assert first == second
     assert {"medcat.zip", "medcat/model_card.json", "medcat/cdb/raw_dict.dat"} <= first.keys()

@@ -1,4 +1,4 @@
-"""Caption pairs: their kinds and truths, checked against the facts by the dictionary tagger."""
+"""Caption pairs have the facts of their kind, checked by the dictionary tagger."""
 
 from collections import Counter
 from dataclasses import replace
@@ -16,13 +16,13 @@ from radcap.metrics.miniatures.pairs import (
     LABELS,
     LEVELS,
     TARGETS,
-    dressed,
+    count_wrong_facts,
     make_pair,
     make_pairs,
-    wrong_facts,
-    wrong_finding,
-    wrong_modality,
-    wrong_side,
+    with_look_and_size,
+    with_wrong_finding,
+    with_wrong_modality,
+    with_wrong_side,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -43,19 +43,19 @@ TRUTHS = {
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_a_pair_is_what_its_kind_says(kind: str, seed: int) -> None:
+def test_pairs_match_their_kind(kind: str, seed: int) -> None:
     pair = make_pair(np.random.default_rng(seed), kind)
     targets, label, wrong = TRUTHS[kind]
     assert pair.kind == kind
     assert pair.target in targets
     assert pair.label == label
     assert (pair.candidate == pair.reference) == (kind == "same")
-    assert tag(pair.reference) == {concept.cui for concept in concepts(pair.case)}
-    if pair.shown is None:
+    assert tag(pair.reference) == {concept.cui for concept in concepts(pair.reference_case)}
+    if pair.candidate_case is None:
         assert kind == "noise"
     else:
-        assert tag(pair.candidate) == {concept.cui for concept in concepts(pair.shown)}
-        assert wrong_facts(pair.case, pair.shown) in wrong
+        assert tag(pair.candidate) == {concept.cui for concept in concepts(pair.candidate_case)}
+        assert count_wrong_facts(pair.reference_case, pair.candidate_case) in wrong
 
 
 @given(SEEDS)
@@ -64,8 +64,8 @@ def test_one_wrong_fact_is_that_fact_and_one_that_exists(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for kind, changed in (("wrong side", "side"), ("wrong finding", "finding"), ("wrong modality", "modality")):
         pair = make_pair(rng, kind)
-        shown = pair.shown
-        assert shown is not None and getattr(pair.case, changed) != getattr(shown, changed)
+        shown = pair.candidate_case
+        assert shown is not None and getattr(pair.reference_case, changed) != getattr(shown, changed)
         assert shown.modality in SHARES
         findings = [f for s in STUDIES for f in s.findings if s.anatomy == shown.anatomy and f.name == shown.finding]
         assert shown.side in {None, *(side for finding in findings for side in finding.sides)}
@@ -88,33 +88,33 @@ def test_one_wrong_fact_is_that_fact_and_one_that_exists(seed: int) -> None:
     ],
 )
 def test_wrong_facts_are_counted(other: Case, wrong: int) -> None:
-    assert wrong_facts(NODULE, other) == wrong_facts(other, NODULE) == wrong
+    assert count_wrong_facts(NODULE, other) == count_wrong_facts(other, NODULE) == wrong
 
 
 def test_every_other_fact_comes_up() -> None:
     rng = np.random.default_rng(0)
-    sides = {wrong_side(NODULE, rng).side for _ in range(50)}
+    sides = {with_wrong_side(NODULE, rng).side for _ in range(50)}
     assert sides == {"right"}
-    assert {wrong_side(replace(NODULE, anatomy="thyroid"), rng).side for _ in range(50)} == {"right", "bilateral"}
+    assert {with_wrong_side(replace(NODULE, anatomy="thyroid"), rng).side for _ in range(50)} == {"right", "bilateral"}
     chest = {f.name for s in STUDIES if s.anatomy == "chest" for f in s.findings}
-    assert {wrong_finding(NODULE, rng).finding for _ in range(200)} == chest - {"nodule"}
-    assert {wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
+    assert {with_wrong_finding(NODULE, rng).finding for _ in range(200)} == chest - {"nodule"}
+    assert {with_wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
 
 
-def test_a_case_is_dressed_in_looks_and_sizes_that_exist() -> None:
+def test_looks_and_sizes_are_possible_ones() -> None:
     rng = np.random.default_rng(0)
     bare = replace(NODULE, look=None, size_mm=None)
-    found = [dressed(bare, rng) for _ in range(100)]
+    found = [with_look_and_size(bare, rng) for _ in range(100)]
     assert {case.look for case in found} == {"contrast", "plain", None}
     assert {case.size_mm for case in found} == {20, 25, 30, 35, 40, 45}
     assert {replace(case, look=None, size_mm=None) for case in found} == {bare}
-    assert {dressed(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
-    assert {dressed(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
+    assert {with_look_and_size(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
+    assert {with_look_and_size(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
 
 
 def test_a_finding_without_side_has_no_wrong_one() -> None:
     with pytest.raises(ValueError, match="ascites has no side"):
-        wrong_side(Case("ct", "liver", "ascites"), np.random.default_rng(0))
+        with_wrong_side(Case("ct", "liver", "ascites"), np.random.default_rng(0))
 
 
 def test_an_unknown_kind_is_refused() -> None:

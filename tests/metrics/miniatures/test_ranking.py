@@ -1,4 +1,4 @@
-"""The sample's scorers, trained as the sample trains them, rank held-out candidates by their truth."""
+"""The miniature scorers, trained as for the sample, rank held-out candidates by their quality."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from radcap.data.phantoms.diagrams import mixed
 from radcap.data.phantoms.wording import caption
 from radcap.metrics import scorers
 from radcap.metrics.evaluator import Evaluator
-from radcap.metrics.miniatures.pair_training import PAIRS
+from radcap.metrics.miniatures.pair_training import MAX_PAIRS
 from radcap.metrics.miniatures.pairs import KINDS, LEVELS, Pair, make_pairs
 from tests.metrics.miniatures.phantoms import correlation, level_means, means, picture, rows
 from tests.models_for_tests import PARAMS
@@ -32,11 +32,11 @@ TOLERANCE = 0.1
 
 @pytest.fixture(scope="module")
 def held_out() -> list[Pair]:
-    """Pairs of cases drawn by another generator, none of whose references any model has read."""
+    """Pairs from another generator, without references that any model was trained on."""
     seen: set[str] = set()
     for metric in ("bleurt", "alignscore"):
         rng = np.random.default_rng(seeds.derive_seed(SEED, "scorers", metric))
-        seen.update(text for pair in make_pairs(rng, PAIRS) for text in (pair.reference, pair.candidate))
+        seen.update(text for pair in make_pairs(rng, MAX_PAIRS) for text in (pair.reference, pair.candidate))
     seen.update(row["caption"] for row in rows(SAMPLE.data.train, SEED))
     drawn = make_pairs(np.random.default_rng(seeds.derive_seed(SEED, "held out")), len(KINDS) * 120)
     return [pair for pair in drawn if pair.reference not in seen]
@@ -47,12 +47,12 @@ def scores(tmp_path_factory: pytest.TempPathFactory, held_out: list[Pair]) -> di
     folder = tmp_path_factory.mktemp("scorers")
     rng = np.random.default_rng(SEED)
     general = [caption(mixed(rng), rng) for _ in range(SAMPLE.data.diagrams)]
-    scorers.make(SAMPLE.scorers, folder, rows=rows(SAMPLE.data.train, SEED), general=general, seed=SEED)
-    images = [picture(pair.case, rng) for pair in held_out]
+    scorers.make_scorers(SAMPLE.scorers, folder, rows=rows(SAMPLE.data.train, SEED), general=general, seed=SEED)
+    images = [picture(pair.reference_case, rng) for pair in held_out]
     texts = [pair.candidate for pair in held_out], [pair.reference for pair in held_out]
     evaluator = Evaluator(folder)
     assert not evaluator.missing
-    return evaluator.measure(*texts, images).values
+    return evaluator.score(*texts, images).values
 
 
 @pytest.mark.parametrize("measure", BOUNDS)

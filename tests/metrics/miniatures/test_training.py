@@ -1,4 +1,4 @@
-"""The sample's small models: published layouts, the same bytes from the same seed, whatever ran before."""
+"""The miniatures have the published layouts, and the same seed gives the same bytes, whatever ran before."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from radcap.metrics.bleurt import BleurtScorer
 from radcap.metrics.miniatures.alignscore import train_alignscore
 from radcap.metrics.miniatures.bleurt import train_bleurt
 from radcap.metrics.miniatures.deberta import train_deberta
-from radcap.metrics.miniatures.image_text import train_image_text
+from radcap.metrics.miniatures.medimageinsight import train_medimageinsight
 from radcap.metrics.similarity import SimilarityScorer
 from tests.metrics.miniatures.phantoms import rows
 
@@ -24,7 +24,7 @@ TEXTS = ["CT of the chest with a nodule.", "A normal MRI of the brain."]
 IMAGES = [row["image"] for row in ROWS[:2]]
 
 TRAIN: dict[str, Callable[..., None]] = {
-    "similarity": lambda folder, **options: train_image_text(ROWS, folder, **options),
+    "similarity": lambda folder, **options: train_medimageinsight(ROWS, folder, **options),
     "bertscore": lambda folder, **options: train_deberta(CAPTIONS, folder, **options),
     "bleurt": train_bleurt,
     "alignscore": train_alignscore,
@@ -51,7 +51,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """More than one thread by default, so that a training's own single one shows."""
+    """Two threads by default, so that a training that does not set one would be noticed."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -82,14 +82,14 @@ def test_a_folder_is_laid_out_as_published_small_and_opens(metric: str, tmp_path
 
 def test_no_rows_and_no_captions_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="MedImageInsight cannot be trained on no rows"):
-        train_image_text([], tmp_path / "made", steps=1, seed=1)
+        train_medimageinsight([], tmp_path / "made", steps=1, seed=1)
     with pytest.raises(UserError, match="DeBERTa cannot be trained on no captions"):
         train_deberta([], tmp_path / "made", steps=1, seed=1)
     assert not list(tmp_path.iterdir())
 
 
 def test_captions_without_known_facts_train_too(tmp_path: Path) -> None:
-    """Of anyone's own images the contrast is left, and noise."""
+    """For other images only the contrastive loss and the noise remain."""
     strange = [row | {"caption": f"A photograph of object {number}."} for number, row in enumerate(ROWS)]
-    train_image_text(strange[:5], tmp_path / "made", steps=2, seed=1)
+    train_medimageinsight(strange[:5], tmp_path / "made", steps=2, seed=1)
     assert all(score == score for score in SCORE["similarity"](tmp_path / "made"))

@@ -1,4 +1,4 @@
-"""MedImageInsight (Codella et al. 2024): images and captions in one embedding space, in evaluation mode throughout."""
+"""MedImageInsight (Codella et al. 2024): embeds images and captions in one space, always in evaluation mode."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn.functional import normalize
 
 from radcap.errors import UserError
 from radcap.metrics.medimageinsight import weights
-from radcap.metrics.medimageinsight.image_tower import ImageTower, normalised
+from radcap.metrics.medimageinsight.image_tower import ImageTower, normalize_pixels
 from radcap.metrics.medimageinsight.text_tower import TextTower, Tokenizer
 
 
 class MedImageInsight(nn.Module):
-    """Both towers with their projections; its parameters are the published ones. `settings`: as weights.PUBLISHED."""
+    """Both towers with their projections. `settings`: as weights.PUBLISHED. Parameters: the published ones."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -35,45 +35,45 @@ class MedImageInsight(nn.Module):
 
     @torch.inference_mode()
     def embed_image(self, image: Image.Image) -> torch.Tensor:
-        """An 8-bit RGB image -> its embedding (projection_dim,) of length 1, on the CPU.
+        """The embedding of an 8-bit RGB image: (projection_dim,), of length 1, on the CPU.
 
-        One image at a time: an embedding that is kept must not carry the rounding of its batch's shape.
+        One image at a time: a cached embedding must not depend on the rounding in a batch of some size.
         """
-        pixels = normalised(image, self.settings["image_encoder"])[None].to(self.image_projection)
-        # On a GPU convolutions would round to ten bits otherwise.
+        pixels = normalize_pixels(image, self.settings["image_encoder"])[None].to(self.image_projection)
+        # TF32 would round the convolutions to ten bits on a GPU.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features = self.image_encoder(pixels)
         return normalize((features @ self.image_projection).float(), dim=-1)[0].cpu()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[tuple[int, ...]], *, batch_size: int) -> torch.Tensor:
-        """Token ids of n captions -> (n, projection_dim) embeddings of length 1, on the CPU.
+        """The embeddings of n captions, given as token ids: (n, projection_dim), of length 1, on the CPU.
 
-        Batches are cut from the captions sorted by length and padded to the longest of each.
+        The captions are sorted by length, and each batch is padded to its longest caption.
         """
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
-        found = torch.empty(len(texts), self.lang_projection.shape[1])
+        embeddings = torch.empty(len(texts), self.lang_projection.shape[1])
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             ids = nn.utils.rnn.pad_sequence([torch.tensor(texts[index]) for index in batch], batch_first=True)
             lengths = torch.tensor([len(texts[index]) for index in batch])
             features = self.lang_encoder(ids.to(self.device), lengths.to(self.device))
-            found[batch] = normalize((features @ self.lang_projection).float(), dim=-1).cpu()
-        return found
+            embeddings[batch] = normalize((features @ self.lang_projection).float(), dim=-1).cpu()
+        return embeddings
 
 
-def open_model(folder: Path) -> tuple[MedImageInsight, Tokenizer]:
-    """The model of a checkpoint folder, on the GPU where there is one, and its tokenizer. UserError as in weights."""
-    checkpoint = weights.find(folder)
+def load_model(folder: Path) -> tuple[MedImageInsight, Tokenizer]:
+    """Load a checkpoint folder: the model, on the GPU if there is one, and its tokenizer. UserError as in weights."""
+    checkpoint = weights.find_checkpoint(folder)
     try:
         with torch.device("meta"):
             model = MedImageInsight(checkpoint.settings)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder}: its config.json makes no MedImageInsight ({told})") from None
-    weights.load(model, checkpoint.weights)
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: its config.json does not describe a MedImageInsight ({reason})") from None
+    weights.load_weights(model, checkpoint.weights)
     text = checkpoint.settings["text_encoder"]
-    tokenizer = Tokenizer(checkpoint.tokenizer, length=text["context_length"])
+    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens=text["context_length"])
     if tokenizer.size > text["vocab_size"]:
         raise UserError(f"{folder}: vocab.json has {tokenizer.size} tokens, the text tower only {text['vocab_size']}")
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

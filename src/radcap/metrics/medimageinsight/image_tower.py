@@ -1,4 +1,4 @@
-"""MedImageInsight's image tower: DaViT (Ding et al. 2022), as transformers' Florence-2 backbone runs it."""
+"""MedImageInsight's image tower: a DaViT (Ding et al. 2022), which is transformers' Florence-2 backbone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from transformers.models.florence2.modeling_florence2 import Florence2VisionBack
 
 from radcap.data.images import open_rgb
 
-# The reference turns L and LA into RGB, takes RGB as it is, and fails on every other mode or misreads its channels.
+# Pillow modes that the reference implementation reads: it converts L and LA to RGB. It fails on all other modes, or
+# misreads their channels.
 REFERENCE_MODES = ("L", "LA", "RGB")
 
 
 class ImageTower(nn.Module):
-    """DaViT, then the mean over its last map's positions and a LayerNorm. `settings`: config.json's image_encoder."""
+    """A DaViT, the mean over the positions of its output, and a LayerNorm. `settings`: config.json's image_encoder."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -33,44 +34,44 @@ class ImageTower(nn.Module):
             num_groups=settings["num_groups"],
             depths=settings["depths"],
             window_size=settings["window_size"],
-            # Stochastic depth belongs to training; a score must not depend on chance.
+            # Stochastic depth is for training; a score must not be random.
             drop_path_rate=0.0,
-            # Of flat images LayerNorm divides rounding by next to nothing: only this path rounds as the reference does.
+            # In a uniform image LayerNorm amplifies rounding errors; only this implementation rounds as the reference.
             attn_implementation="sdpa",
         )
         self.backbone: Any = Florence2VisionBackbone(config)
         self.norms = nn.LayerNorm(settings["dim_embed"][-1])
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, 3, height, width) of normalised pixels -> (batch, last width)."""
+        """Features of normalized pixels: (batch, 3, height, width) -> (batch, last width)."""
         maps = self.backbone(pixels).last_hidden_state
         features: torch.Tensor = self.norms(maps.flatten(2).transpose(1, 2).mean(dim=1))
         return features
 
 
-def stored_mode(data: bytes) -> str:
-    """Pillow's mode of an image file ("RGB", "I;16", ...), from its header alone."""
+def image_mode(data: bytes) -> str:
+    """Pillow's mode of an image file ("RGB", "I;16", ...), read from its header."""
     with Image.open(io.BytesIO(data)) as image:
         return image.mode
 
 
-def decode(data: bytes) -> Image.Image:
-    """8-bit RGB of an image file; BadImage where it cannot be decoded.
+def decode_image(data: bytes) -> Image.Image:
+    """Decode an image file to 8-bit RGB. BadImage: it cannot be decoded.
 
-    L, LA and RGB as the reference has them: alpha dropped, EXIF turns ignored. RGBA, CMYK, palette and 1-bit images,
-    on which the reference fails, go the same way. Greys of more than 8 bits are stretched from their own minimum and
-    maximum (radcap.data.images), where Pillow would clip them to white.
+    L, LA and RGB give the reference implementation's pixels: alpha is dropped, and the EXIF orientation ignored. RGBA,
+    CMYK, palette and 1-bit images, on which it fails, are treated alike. Greys of more than 8 bits are stretched from
+    their own minimum to their maximum (radcap.data.images), because Pillow would clip them to white.
     """
-    upright = open_rgb(data)
+    stretched = open_rgb(data)
     with Image.open(io.BytesIO(data)) as image:
         if image.mode.startswith(("I", "F")):
-            return upright
-        # Pillow warns of a palette's transparency unless alpha is spelled out first.
+            return stretched
+        # Without this step Pillow warns about the transparency of a palette.
         return (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
 
 
-def normalised(image: Image.Image, settings: dict[str, Any]) -> torch.Tensor:
-    """(3, height, width): bicubic to `image_size` without cropping, scaled to [0, 1], then by mean and deviation."""
+def normalize_pixels(image: Image.Image, settings: dict[str, Any]) -> torch.Tensor:
+    """Resize (bicubic, without cropping) to `image_size`, scale to [0, 1], and normalize: (3, height, width)."""
     height, width = settings["image_size"]
     resized = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(resized).permute(2, 0, 1).float() / 255

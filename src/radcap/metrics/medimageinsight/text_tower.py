@@ -1,4 +1,4 @@
-"""MedImageInsight's text tower: CLIP's byte-pair encoding and a bidirectional transformer (Codella et al. 2024)."""
+"""MedImageInsight's text side (Codella et al. 2024): CLIP's byte-pair encoding and a bidirectional transformer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from radcap.errors import UserError
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WIDE = re.compile("[\u3000\uff01-\uffef]+")
-# Windows-1252 read as Latin-1; five of its bytes stand for nothing.
+# Windows-1252 that was read as Latin-1; five of its bytes are unassigned.
 _C1 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}
 _LIGATURES = re.compile("[\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\ufb00-\ufb06]")
 _QUOTES = {**dict.fromkeys(range(0x2018, 0x201C), "'"), 0x02BC: "'", **dict.fromkeys(range(0x201C, 0x2020), '"')}
@@ -29,24 +29,24 @@ _CONTROLS = dict.fromkeys(
 )
 
 
-def repair_name() -> str:
-    """What repairs captions here, for the scores' identity: the reference's "ftfy x.y.z", or "fallback"."""
+def text_repair_name() -> str:
+    """What repairs captions, as part of the scores' identity: the reference's "ftfy x.y.z", or "fallback"."""
     try:
         return f"ftfy {importlib.metadata.version('ftfy')}"
     except importlib.metadata.PackageNotFoundError:
         return "fallback"
 
 
-def clean(text: str, *, repair: str) -> str:
-    """Unicode repaired, runs of whitespace to one blank, ends stripped, lower case: what the tokenizer gets."""
-    fixed: str = _repair(text) if repair == "fallback" else importlib.import_module("ftfy").fix_text(text)
-    # Half a surrogate pair has no UTF-8 form, which the tokenizer needs.
+def clean_text(text: str, *, repair: str) -> str:
+    """The tokenizer's input: Unicode repaired, whitespace collapsed to single blanks and stripped, lower case."""
+    fixed: str = _fallback_repair(text) if repair == "fallback" else importlib.import_module("ftfy").fix_text(text)
+    # The tokenizer needs UTF-8, which has no form for a lone surrogate.
     paired = fixed.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return re.sub(r"\s+", " ", paired).strip().lower()
 
 
-def _repair(text: str) -> str:
-    """ftfy's documented default repairs, all but mojibake: run until nothing changes, as ftfy does."""
+def _fallback_repair(text: str) -> str:
+    """All of ftfy's documented default repairs except mojibake, repeated until nothing changes, as ftfy does."""
     before = None
     while text != before:
         before = text
@@ -61,33 +61,33 @@ def _repair(text: str) -> str:
 
 
 class Tokenizer:
-    """CLIP's byte-pair encoding from vocab.json and merges.txt; ends and truncations as the reference sets them."""
+    """CLIP's byte-pair encoding from vocab.json and merges.txt, with at most `max_tokens` tokens per caption."""
 
-    def __init__(self, folder: Path, *, length: int) -> None:
+    def __init__(self, folder: Path, *, max_tokens: int) -> None:
         try:
             vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
             lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
             merges = [(left, right) for left, right in (line.split(" ") for line in lines if _is_merge(line))]
         except (OSError, ValueError) as error:
             raise UserError(f"CLIP tokenizer in {folder}: vocab.json or merges.txt cannot be read ({error})") from None
-        self.length = length
-        self.repair = repair_name()
+        self.max_tokens = max_tokens
+        self.repair = text_repair_name()
         self.size = max(vocabulary.values(), default=-1) + 1
         self._encoder: Any = CLIPTokenizer(vocab=vocabulary, merges=merges)
-        # `clean` has normalised already, and a second round would merge what lower case took apart.
+        # clean_text has normalized already. Once more would compose what lower-casing decomposed.
         self._encoder.backend_tokenizer.normalizer = None
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids between start and end, at most `length`; of an empty caption the two ends alone."""
+        """Token ids with start and end token. As in the reference, truncation keeps the end token."""
         ids = self._all_ids(text)
-        return ids if len(ids) <= self.length else (*ids[: self.length - 1], ids[-1])
+        return ids if len(ids) <= self.max_tokens else (*ids[: self.max_tokens - 1], ids[-1])
 
-    def is_cut(self, text: str) -> bool:
-        """Whether a caption is longer than `length`."""
-        return len(self._all_ids(text)) > self.length
+    def is_truncated(self, text: str) -> bool:
+        """Whether a caption has more than `max_tokens` tokens."""
+        return len(self._all_ids(text)) > self.max_tokens
 
     def _all_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._encoder.backend_tokenizer.encode(clean(text, repair=self.repair)).ids)
+        return tuple(self._encoder.backend_tokenizer.encode(clean_text(text, repair=self.repair)).ids)
 
 
 def _is_merge(line: str) -> bool:
@@ -95,7 +95,7 @@ def _is_merge(line: str) -> bool:
 
 
 class Block(nn.Module):
-    """One pre-LN residual layer; its names are the checkpoint's."""
+    """A pre-LN transformer layer. Its attributes are named as in the checkpoint."""
 
     def __init__(self, width: int, heads: int, eps: float) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Block(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Bidirectional pre-LN transformer, pooled at the end token. `settings`: config.json's text_encoder."""
+    """A bidirectional pre-LN transformer, pooled at the end token. `settings`: config.json's text_encoder."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -125,12 +125,12 @@ class TextTower(nn.Module):
         self.ln_final = nn.LayerNorm(width, eps=eps)
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(batch, tokens) ids, padded after `lengths` (batch,) -> (batch, width).
+        """Features of captions: ids (batch, tokens), padded after `lengths` (batch,) -> (batch, width).
 
-        Pooled at the first of the highest ids: the end token, or an earlier one spelled out in the caption.
+        The pooled token is the first one with the highest id: the end token, or an earlier one that the caption spells.
         """
-        places = torch.arange(ids.shape[1], device=ids.device)
-        padding = places[None, :] >= lengths[:, None]
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        padding = positions[None, :] >= lengths[:, None]
         states = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.resblocks:
             states = block(states, padding)

@@ -1,4 +1,4 @@
-"""MedImageInsight's files: where they lie, what sizes they have, and their tensors read strictly."""
+"""MedImageInsight's checkpoint files: finds them, reads the network's sizes, and loads the weights strictly."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ PUBLISHED: dict[str, Any] = {
     },
     "projection_dim": 1024,
 }
-# The temperature of the contrastive loss: no part of a cosine.
-UNUSED = {"logit_scale"}
+# The temperature of the contrastive loss does not enter a cosine.
+UNUSED_WEIGHTS = {"logit_scale"}
 
-# (module's name, published name) within image_encoder; text and projections carry the published names.
-RENAMED = (
+# (pattern of our name, published name) of the image encoder. Text encoder and projections have the published names.
+RENAMING_RULES = (
     (r"^image_encoder\.backbone\.", "image_encoder."),
     (r"(\.convs\.\d+)\.conv\.", r"\1.proj."),
     (r"(_block)\.(conv[12])\.", r"\1.\2.fn.dw."),
@@ -59,25 +59,25 @@ RENAMED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint's weights file, tokenizer folder and sizes (config.json's keys; the published sizes without one)."""
+    """The weights file, tokenizer folder and settings of a checkpoint. Without a config.json these are PUBLISHED."""
 
     weights: Path
     tokenizer: Path
     settings: dict[str, Any]
 
 
-def find(folder: Path) -> Checkpoint:
-    """Look up a flat folder (weights.safetensors, config.json, vocab.json, merges.txt) or the published tree.
+def find_checkpoint(folder: Path) -> Checkpoint:
+    """Find the files in a flat folder (weights.safetensors, config.json, vocab.json, merges.txt) or the published tree.
 
-    UserError: no such folder, a file of it is missing, or its config.json lacks a key.
+    UserError: the folder or one of its files is missing, or its config.json lacks a key.
     """
     if not folder.is_dir():
-        raise UserError(f"MedImageInsight checkpoint {folder} is no folder")
+        raise UserError(f"MedImageInsight checkpoint {folder} is not a folder")
     if (folder / "config.json").exists() or (folder / "weights.safetensors").exists():
-        weights, tokenizer, settings = folder / "weights.safetensors", folder, _settings(folder / "config.json")
+        weights, tokenizer, settings = folder / "weights.safetensors", folder, _read_settings(folder / "config.json")
     else:
         tree = folder / "2024.09.27" if (folder / "2024.09.27").is_dir() else folder
-        # Spelled so by its publishers, and safetensors despite its suffix.
+        # This is how its publishers spell it. Despite its suffix it is a safetensors file.
         weights, settings = tree / "vision_model" / "medimageinsigt-v1.0.0.pt", PUBLISHED
         tokenizer = tree / "language_model" / "clip_tokenizer_4.16.2"
     for path in (weights, tokenizer / "vocab.json", tokenizer / "merges.txt"):
@@ -86,54 +86,55 @@ def find(folder: Path) -> Checkpoint:
     return Checkpoint(weights=weights, tokenizer=tokenizer, settings=settings)
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = files.read_json(path)
     except FileNotFoundError:
         raise UserError(f"MedImageInsight checkpoint {path.parent}: {path.name} is missing") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    if lacking := _lacking(settings, PUBLISHED):
-        raise UserError(f"{path}: {lacking[0]} is missing")
+    if missing := _missing_keys(settings, PUBLISHED):
+        raise UserError(f"{path}: {missing[0]} is missing")
     return settings
 
 
-def _lacking(given: Any, wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key, value in wanted.items():
-        if not isinstance(given, dict) or key not in given:
-            found.append(prefix + key)
+def _missing_keys(settings: Any, expected: dict[str, Any], prefix: str = "") -> list[str]:
+    missing = []
+    for key, value in expected.items():
+        if not isinstance(settings, dict) or key not in settings:
+            missing.append(prefix + key)
         elif isinstance(value, dict):
-            found += _lacking(given[key], value, f"{prefix}{key}.")
-    return found
+            missing += _missing_keys(settings[key], value, f"{prefix}{key}.")
+    return missing
 
 
 def published_name(name: str) -> str:
-    """A parameter's name in the published checkpoint."""
-    for pattern, replacement in RENAMED:
+    """The name of a parameter in the published checkpoint, given ours."""
+    for pattern, replacement in RENAMING_RULES:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def load(model: nn.Module, path: Path) -> None:
-    """Give `model` (on the meta device) the tensors of a published checkpoint, in float32.
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the tensors of a published checkpoint into `model` (on the meta device), in float32.
 
-    UserError in one line: no safetensors, or tensors that are missing, unexpected, of another shape or not finite.
+    UserError, in one line: not a safetensors file, or tensors that are missing, unexpected, of another shape or not
+    finite.
     """
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} cannot be read as safetensors: {' '.join(str(error).split())[:200]}") from None
-    wanted = {published_name(name): parameter for name, parameter in model.state_dict().items()}
-    shared = sorted(wanted.keys() & stored.keys())
+    expected = {published_name(name): parameter for name, parameter in model.state_dict().items()}
+    shared = sorted(expected.keys() & stored.keys())
     faults = {
-        "missing": sorted(wanted.keys() - stored.keys()),
-        "unexpected": sorted(stored.keys() - wanted.keys() - UNUSED),
-        "of another shape": [name for name in shared if wanted[name].shape != stored[name].shape],
+        "missing": sorted(expected.keys() - stored.keys()),
+        "unexpected": sorted(stored.keys() - expected.keys() - UNUSED_WEIGHTS),
+        "of another shape": [name for name in shared if expected[name].shape != stored[name].shape],
         "not finite": [name for name in shared if not torch.isfinite(stored[name]).all()],
     }
-    told = [f"{len(names)} weights are {fault}, first {names[0]}" for fault, names in faults.items() if names]
-    if told:
-        raise UserError(f"{path} is no MedImageInsight of this size: {'; '.join(told)}")
+    messages = [f"{len(names)} weights are {fault}, first {names[0]}" for fault, names in faults.items() if names]
+    if messages:
+        raise UserError(f"{path} is not a MedImageInsight of this size: {'; '.join(messages)}")
     tensors = {name: stored[published_name(name)].float() for name in model.state_dict()}
     model.load_state_dict(tensors, assign=True)

@@ -1,1 +1,1 @@
-"""The sample's scorers: small models of the published classes, made on the spot; a module for each metric."""
+"""Miniature scorers for the sample: small models in the published layouts, trained on the spot."""

@@ -1,4 +1,4 @@
-"""The sample's AlignScore: a small model of the published classes, trained on pairs of known truth."""
+"""The miniature AlignScore: a small model of the published classes, trained on caption pairs of known quality."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from torch.nn.functional import cross_entropy, mse_loss
 from radcap import files
 from radcap.metrics import alignscore_checkpoint as checkpoint
 from radcap.metrics.alignscore import split_sentences
-from radcap.metrics.miniatures.pair_training import SIZES, WIDTH, draw_pairs, fit, start
+from radcap.metrics.miniatures.pair_training import SIZES, WIDTH, Batch, Example, draw_pairs, fit, initialize
 from radcap.metrics.miniatures.pairs import LABELS, Pair
-from radcap.metrics.miniatures.signals import Batch, Example
-from radcap.metrics.miniatures.training import alone
+from radcap.metrics.miniatures.training import seeded_single_thread
 from radcap.models.tokenizers import byte_level_bpe
 
 CONFIG: dict[str, Any] = {
@@ -30,20 +29,20 @@ CONFIG: dict[str, Any] = {
     "pad_token_id": 1,
     "eos_token_id": 2,
 }
-TOKENS = 1000
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+VOCABULARY_SIZE = 1000
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 def train_alignscore(folder: Path, *, steps: int, seed: int) -> None:
-    """Write a small AlignScore for `AlignScorer`, as `alignscore_checkpoint.convert` does.
+    """Train a small AlignScore, and write it for `AlignScorer` in the layout of `alignscore_checkpoint.convert`.
 
-    It reads raw sentences of a candidate beside the whole reference. The three-way head learns P(aligned) = target,
-    with the rest on the label (neutral for an aligned one); the other heads learn whether it is aligned, and the
-    target. The same steps and seed give the same bytes on the same kind of processor.
+    It reads a raw sentence of the candidate beside the whole reference. The three-way head learns P(aligned) = target,
+    with the rest on the pair's label (on neutral if that is aligned). The other heads learn whether the pair is
+    aligned, and the target. The same steps and seed give the same bytes on the same kind of processor.
     """
     from transformers import RobertaConfig, RobertaModel
 
-    with alone(seed, "alignscore") as rng, files.whole_folder(folder) as out:
+    with seeded_single_thread(seed, "alignscore") as rng, files.whole_folder(folder) as out:
         pairs = draw_pairs(rng, steps=steps)
         claims = [(pair, sentence) for pair in pairs for sentence in split_sentences(pair.candidate)]
         texts = sorted({text for pair, sentence in claims for text in (pair.reference, sentence)})
@@ -51,17 +50,17 @@ def train_alignscore(folder: Path, *, steps: int, seed: int) -> None:
         ids = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
         config = {"vocab_size": len(tokenizer), **SIZES, **CONFIG}
         model = RobertaModel(RobertaConfig(**config))
-        start(model)
+        initialize(model)
         heads = nn.ModuleDict({name: nn.Linear(WIDTH, outputs) for name, outputs in checkpoint.HEADS.items()})
 
-        def read(batch: Batch) -> tuple[Tensor, Tensor]:
-            found = model(batch.ids, attention_mask=batch.mask.long())
-            return found.last_hidden_state, _head_losses(heads, found.pooler_output, batch)
+        def forward(batch: Batch) -> tuple[Tensor, Tensor]:
+            outputs = model(batch.ids, attention_mask=batch.mask.long())
+            return outputs.last_hidden_state, _head_losses(heads, outputs.pooler_output, batch)
 
         examples = [_sentence_pair(ids[pair.reference], ids[sentence], pair) for pair, sentence in claims]
-        both = nn.ModuleList([model, heads])
-        fit(both, read, examples, rng, steps=steps, pad=CONFIG["pad_token_id"], label="alignscore")
-        weights = {checkpoint.ENCODER + name: tensor for name, tensor in model.state_dict().items()}
+        network = nn.ModuleList([model, heads])
+        fit(network, forward, examples, rng, steps=steps, pad=CONFIG["pad_token_id"], label="alignscore")
+        weights = {checkpoint.ENCODER_PREFIX + name: tensor for name, tensor in model.state_dict().items()}
         save_file(weights | heads.state_dict(), out / checkpoint.WEIGHTS, {"format": "pt"})
         files.write_json(out / checkpoint.CONFIG, config)
 
@@ -87,7 +86,7 @@ def _sentence_pair(context: Sequence[int], sentence: Sequence[int], pair: Pair) 
 
 
 def _roberta_tokenizer(texts: Sequence[str], folder: Path) -> Any:
-    """A byte-level BPE, and its two files in the folder."""
+    """Train a byte-level BPE, and write its two files into the folder."""
     from transformers import RobertaTokenizer
 
     def write(*, vocab: dict[str, int], merges: list[tuple[str, str]], **_: Any) -> Any:
@@ -96,4 +95,4 @@ def _roberta_tokenizer(texts: Sequence[str], folder: Path) -> Any:
         (folder / checkpoint.MERGES).write_text("\n".join(lines) + "\n", encoding="utf-8")
         return RobertaTokenizer(vocab=vocab, merges=merges)
 
-    return byte_level_bpe(texts, size=TOKENS, special=SPECIAL, kind=write)
+    return byte_level_bpe(texts, size=VOCABULARY_SIZE, special=SPECIAL_TOKENS, kind=write)

@@ -1,4 +1,4 @@
-"""The four facts of a phantom as class numbers, and a caption's facts read back from its words."""
+"""The four facts of a phantom case as class numbers, and the facts that a caption states."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ FACTS: dict[str, list[str | None]] = {
     "finding": list(dict.fromkeys(finding.name for study in STUDIES for finding in study.findings)),
     "side": [None, "left", "right", "bilateral"],
 }
-# cross_entropy passes over it.
+# The label that cross_entropy ignores.
 NO_FACT = -100
 
 
-def numbers(case: Case | None) -> list[int]:
-    """Where each fact stands in FACTS; of no case NO_FACT four times."""
+def fact_labels(case: Case | None) -> list[int]:
+    """The index of each of the case's facts in FACTS; NO_FACT four times if there is no case."""
     return [NO_FACT if case is None else values.index(getattr(case, name)) for name, values in FACTS.items()]
 
 
-def read(caption: str) -> Case | None:
-    """The case that a caption tells of, without size and look; None where it does not tell of just one."""
+def read_case(caption: str) -> Case | None:
+    """The case that a caption describes, without size and look; None if it does not describe exactly one."""
     cuis = tag(caption)
-    found = {
+    stated = {
         name: [value for value in values if value is not None and lexicon.find(value).cui in cuis]
         for name, values in FACTS.items()
     }
-    modality, anatomy, finding, side = (next(iter(values), None) for values in found.values())
-    if modality is None or anatomy is None or any(len(values) > 1 for values in found.values()):
+    modality, anatomy, finding, side = (next(iter(values), None) for values in stated.values())
+    if modality is None or anatomy is None or any(len(values) > 1 for values in stated.values()):
         return None
     study = study_of(Case(modality, anatomy))
     return Case(modality, anatomy, finding, side, view=study.view if study else None)

@@ -1,4 +1,4 @@
-"""The sample's MedCAT: a pack of the phantoms' lexicon."""
+"""The miniature MedCAT pack, which holds the phantoms' lexicon."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import dill
 
 from radcap import files
 
-# In place of the time at which a pack was saved.
+# Replaces the time at which a pack was saved.
 SAVED = datetime(2000, 1, 1)
 
 
 def build_medcat_pack(folder: Path) -> Path:
-    """A MedCAT pack of the phantoms' lexicon, with the regex tokenizer (no spaCy model); returns the .zip.
+    """Write a MedCAT pack of the phantoms' lexicon, with the regex tokenizer (no spaCy model); return the .zip.
 
     The same lexicon gives the same bytes.
     """
@@ -32,11 +32,11 @@ def build_medcat_pack(folder: Path) -> Path:
     from medcat.model_creation.cdb_maker import CDBMaker
     from medcat.vocab import Vocab
 
-    rows = lexicon_rows()
+    rows = cdb_rows()
     config = Config()
     config.general.nlp.provider = "regex"
     config.cdb_maker.min_letters_required = 1
-    # "CT" has two letters; untrained concepts have similarity -1.
+    # Needed because "CT" has two letters, and untrained concepts have similarity -1.
     config.components.ner.min_name_len = 2
     config.components.linking.similarity_threshold = -2
     vocabulary = Vocab()
@@ -45,15 +45,15 @@ def build_medcat_pack(folder: Path) -> Path:
     cdb = CDBMaker(config).prepare_csvs([pd.DataFrame(rows)])
     folder.mkdir(parents=True, exist_ok=True)
     saved = Path(CAT(cdb=cdb, vocab=vocabulary, config=config).save_model_pack(str(folder), make_archive=False))
-    _make_repeatable(saved)
+    _make_reproducible(saved)
     pack = folder / "medcat.zip"
     _write_zip(saved, pack)
     shutil.rmtree(saved)
     return pack
 
 
-def _make_repeatable(saved: Path) -> None:
-    """Take out what differs from run to run: times, the environment, and the order of sets in pickles."""
+def _make_reproducible(saved: Path) -> None:
+    """Remove what differs from run to run: times, the environment, and the order of sets in pickles."""
     for path in sorted(saved.rglob("raw_dict.dat")):
         with path.open("rb") as stream:
             attributes = dill.load(stream)
@@ -68,12 +68,12 @@ def _make_repeatable(saved: Path) -> None:
 
 
 class _SortedPickler(dill.Pickler):  # type: ignore[misc]
-    """Pickles sets in sorted order: Python's own depends on the process."""
+    """Pickles sets in sorted order, because Python's order depends on the process."""
 
     dispatch = dill.Pickler.dispatch.copy()
 
-    def _save_sorted(self, found: set[Any]) -> None:
-        self.save_reduce(set, (sorted(found),), obj=found)
+    def _save_sorted(self, values: set[Any]) -> None:
+        self.save_reduce(set, (sorted(values),), obj=values)
 
     dispatch[set] = _save_sorted
 
@@ -82,13 +82,13 @@ def _write_zip(folder: Path, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
-                # An entry of this kind has the zip format's first date.
+                # Such an entry has the earliest date of the zip format.
                 entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
                 archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
-def lexicon_rows() -> list[dict[str, Any]]:
-    """The phantoms' concepts as MedCAT's CDB table: one row per name, the first of a concept preferred."""
+def cdb_rows() -> list[dict[str, Any]]:
+    """The phantoms' concepts as rows of MedCAT's CDB: one per name, of which a concept's first is preferred."""
     from radcap.data.phantoms import lexicon
 
     return [

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radcap import files, layout
-from radcap.metrics.protocols import PROTOCOLS
-from radcap.metrics.results import PLACES
+from radcap.metrics.protocols import PLACES, PROTOCOLS
 from radcap.report.published import COLUMNS, Figures, Printed, Share, count, rounded
 from radcap.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The scorers' public downloads: which files of which repository at which commit, and where a profile wants them."""
+"""The scorers' public downloads: files, repositories and pinned commits, and where a profile expects them on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from radcap.settings import SCORERS, Scorers, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# A model's checkpoint that is one file, not a folder or a hub id (CheXNet's).
+# Suffixes of a checkpoint that is a single file, as CheXNet's, instead of a folder or a hub id.
 FILE_SUFFIXES = (".pth.tar", ".pth", ".pt", ".safetensors")
 MEDIMAGEINSIGHT = "2024.09.27"
 CLIP = f"{MEDIMAGEINSIGHT}/language_model/clip_tokenizer_4.16.2"
@@ -21,9 +21,10 @@ UMLS_PACK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A repository's files at a commit. Without one the branch's is taken and recorded; without files, hub.PATTERNS.
+    """Files of a hub repository at a commit.
 
-    `sha256`: {file: digest}, beside those that the hub itself names.
+    Without a commit, the branch's current one is used and recorded. Without files, those that match hub.PATTERNS.
+    `sha256`: {file: digest}, in addition to those that the hub itself provides.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A zip from a web address, of which `folder` is kept."""
+    """A zip at a web address, of which only `folder` is unpacked."""
 
     name: str
     metric: str
@@ -49,31 +50,32 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A source with what a profile says of it. `place`: the folder or, of one file, its path; None: the hub's cache.
+class Requirement:
+    """A source that a profile needs, and where it expects it.
 
-    `branch` may be a tag or a commit too. `staging`: the folder beside the place in which a download grows.
+    `branch`: a branch, tag or commit. `path`: the folder, or the file if the source is a single one; None for the hub's
+    cache. `staging`: the folder beside `path` that holds unfinished downloads.
     """
 
     source: Source
     branch: str
-    place: Path | None
+    path: Path | None
     staging: Path | None = None
 
-    def target(self, path: str) -> Path | None:
-        """Where one of the repository's files goes."""
-        return self.place / path if self.place and len(self.source.files) != 1 else self.place
+    def target(self, file: str) -> Path | None:
+        """The path of one of the repository's files; None for the hub's cache."""
+        return self.path / file if self.path and len(self.source.files) != 1 else self.path
 
 
 SIMILARITY = Source(
     name="MedImageInsight",
     metric="similarity",
     repo="lion-ai/MedImageInsights",
-    # No commit of it is named in public, so the first fetch records the one that it took.
+    # No commit of it is published, so the first fetch records the one that it used.
     commit=None,
     files=(
         f"{MEDIMAGEINSIGHT}/config.yaml",
-        # Spelled so by its publishers.
+        # This is how its publishers spell it.
         f"{MEDIMAGEINSIGHT}/vision_model/medimageinsigt-v1.0.0.pt",
         f"{CLIP}/vocab.json",
         f"{CLIP}/merges.txt",
@@ -123,41 +125,41 @@ PUNKT = Archive(
 )
 
 
-def wanted(scorers: Scorers) -> list[Wanted]:
-    """The repositories that a profile's published scorers read, in the metrics' order."""
+def requirements(scorers: Scorers) -> list[Requirement]:
+    """The repositories that a profile's published scorers need, in the order of the metrics."""
     tree, ckpt = Path(scorers.medimageinsight).expanduser(), Path(scorers.alignscore).expanduser()
-    beside = _staging(ckpt)
-    # A folder is a converted checkpoint, which brings RoBERTa's files along.
-    roberta = Wanted(source=ROBERTA, branch="main", place=ckpt.parent, staging=beside)
+    staging = _staging(ckpt)
+    # If AlignScore's is a folder, it is a converted checkpoint, which includes RoBERTa's files.
+    roberta = Requirement(source=ROBERTA, branch="main", path=ckpt.parent, staging=staging)
     return [
-        Wanted(source=SIMILARITY, branch="main", place=tree, staging=_staging(tree)),
-        _named(BERTSCORE, scorers.deberta, scorers.deberta_revision),
-        _named(BLEURT, scorers.bleurt, scorers.bleurt_revision),
-        Wanted(source=ALIGNSCORE, branch="main", place=ckpt, staging=beside),
+        Requirement(source=SIMILARITY, branch="main", path=tree, staging=_staging(tree)),
+        _from_settings(BERTSCORE, scorers.deberta, scorers.deberta_revision),
+        _from_settings(BLEURT, scorers.bleurt, scorers.bleurt_revision),
+        Requirement(source=ALIGNSCORE, branch="main", path=ckpt, staging=staging),
         *([] if ckpt.is_dir() else [roberta]),
     ]
 
 
-def _named(known: Source, checkpoint: str, revision: str) -> Wanted:
-    """A profile's own hub id or folder may stand in the place of the known repository."""
+def _from_settings(source: Source, checkpoint: str, revision: str) -> Requirement:
+    """The known repository, or another hub id or a folder if the profile names one."""
     local = Path(checkpoint).expanduser()
-    if checkpoint != known.repo:
-        known = Source(
-            name=known.name, metric=known.metric, repo=checkpoint, commit=None, licence="as its page on the hub says"
+    if checkpoint != source.repo:
+        source = Source(
+            name=source.name, metric=source.metric, repo=checkpoint, commit=None, licence="as its page on the hub says"
         )
-    return Wanted(source=known, branch=revision, place=local if local.is_dir() else None)
+    return Requirement(source=source, branch=revision, path=local if local.is_dir() else None)
 
 
-def _staging(place: Path) -> Path:
-    return place.with_name(f".{place.name}.part")
+def _staging(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
-def clashes(params: Settings, scorers: Scorers) -> dict[str, str]:
-    """{model: why} of those that would take RoBERTa's files, which lie beside AlignScore's, for their tokenizer's."""
+def tokenizer_conflicts(params: Settings, scorers: Scorers) -> dict[str, str]:
+    """{model: explanation} of the models that would take RoBERTa's files, which are there for AlignScore, as theirs."""
     ckpt = Path(scorers.alignscore).expanduser()
     return {
-        key: f"models.{key}.checkpoint takes the tokenizer beside it, which is RoBERTa's, put there for AlignScore; "
-        f"name a folder of its own in alignscore of {SCORERS}"
+        key: f"models.{key}.checkpoint takes the tokenizer beside it, which is RoBERTa's and belongs to AlignScore; "
+        f"name a separate folder in alignscore of {SCORERS}"
         for key, model in params.models.items()
         if model.checkpoint.endswith(FILE_SUFFIXES)
         and Path(model.checkpoint).expanduser().parent == ckpt.parent

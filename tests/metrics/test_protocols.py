@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from radcap.metrics.protocols import PROTOCOLS, aggregates, apply
-from radcap.metrics.rouge1 import Rouge1
-from radcap.metrics.text import preprocess
+from radcap.metrics.preprocessing import preprocess
+from radcap.metrics.protocols import PROTOCOLS, aggregates, apply_protocol
+from radcap.metrics.rouge1 import Rouge1Scorer
 from radcap.metrics.umls_f1 import f1
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,7 +24,7 @@ def test_preprocessing_is_the_official_one() -> None:
 
 def test_rouge1_equals_the_reference() -> None:
     cases = golden("rouge.json")["cases"]
-    scores = Rouge1().score([case["candidate"] for case in cases], [case["reference"] for case in cases])
+    scores = Rouge1Scorer().score([case["candidate"] for case in cases], [case["reference"] for case in cases])
     assert scores == [case["preprocessed"]["F"] for case in cases]
 
 
@@ -79,9 +79,11 @@ EMPTY = {
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_similarity_is_scaled_and_ruled_by_the_protocol(name: str) -> None:
     """Both captions empty; the candidate alone; none; no image."""
-    found = apply(PROTOCOLS[name], {"similarity": [0.3, 0.4, 0.5, None]}, ["", " ", "a", "b"], ["", "b", "", "c"])
+    found = apply_protocol(
+        PROTOCOLS[name], {"similarity": [0.3, 0.4, 0.5, None]}, ["", " ", "a", "b"], ["", "b", "", "c"]
+    )
     assert found["similarity"] == pytest.approx(EMPTY[name])
-    assert apply(PROTOCOLS[name], {"similarity": [-0.4]}, ["a"], ["b"])["similarity"] == [
+    assert apply_protocol(PROTOCOLS[name], {"similarity": [-0.4]}, ["a"], ["b"])["similarity"] == [
         -0.4 if name == "as-described" else 0.0
     ]
 
@@ -90,9 +92,9 @@ MEASURES = ("bertscore_recall", "bertscore_f1", "rouge1", "bleurt", "umls_f1_med
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_counts_its_own_measures_and_the_empty_rule_is_all_but_bleurts(name: str) -> None:
+def test_each_protocol_uses_its_own_scores_and_empty_pairs_have_a_fixed_one_except_in_bleurt(name: str) -> None:
     measures = {measure: [0.1 * number, 0.5] for number, measure in enumerate(MEASURES)}
-    found = apply(PROTOCOLS[name], measures, ["a", ""], ["b", " \n"])
+    found = apply_protocol(PROTOCOLS[name], measures, ["a", ""], ["b", " \n"])
     described = name == "as-described"
     assert found == {
         "bertscore": [0.1 * (not described), 1.0],

@@ -1,4 +1,4 @@
-"""Texts end to end give the first states that transformers' padded forward gives."""
+"""The packed encoder computes the same first states as transformers' padded forward pass."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import RobertaConfig, RobertaModel
 
-from radcap.metrics.packed import PackedEncoder, batches
+from radcap.metrics.batching import PackedEncoder, token_batches
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 
@@ -31,7 +31,7 @@ def test_first_states_are_those_of_the_padded_forward(model: RobertaModel, lengt
 @given(sizes=st.lists(st.integers(1, 40), max_size=60), budget=st.integers(1, 100))
 @settings(deadline=None)
 def test_batches_hold_every_text_once_longest_first_within_the_budget(sizes: list[int], budget: int) -> None:
-    found = list(batches(sizes, budget=budget))
+    found = list(token_batches(sizes, max_tokens=budget))
     flat = [number for batch in found for number in batch]
     assert sorted(flat) == list(range(len(sizes)))
     assert [sizes[number] for number in flat] == sorted(sizes, reverse=True)

@@ -1,4 +1,4 @@
-"""`radcap fetch scorers` against a small hub of its own: what is shown, skipped, written and recorded."""
+"""`radcap fetch scorers` with a fake hub: what is printed, skipped, written and recorded."""
 
 import hashlib
 import io
@@ -14,9 +14,8 @@ from typing import IO
 import pytest
 
 from radcap import cli, files
-from radcap.checkpoints import fetch, remote, sources
-from radcap.checkpoints import plan as fetch_plan
-from radcap.checkpoints.plan import plan
+from radcap.assets import download_plan, fetch, remote, sources
+from radcap.assets.download_plan import plan_download
 from radcap.errors import UserError
 from radcap.metrics.alignscore import punkt_splitter
 from radcap.metrics.medimageinsight import weights
@@ -31,7 +30,7 @@ PUNKT |= {"collocations.tab": b"a\tb\n", "ortho_context.tab": b"a\t1\n"}
 
 @dataclass
 class Hub:
-    """Repositories as {path: bytes}; every branch is at `head`. `cache`: where whole snapshots go."""
+    """A fake hub. `repos`: {repository: {path: bytes}}. Every branch is at `head`. `cache`: the folder of snapshots."""
 
     cache: Path
     repos: dict[str, dict[str, bytes]]
@@ -83,10 +82,10 @@ def archive(members: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """In the empty working folder `work`, with a hub and a punkt_tab.zip to fetch from."""
+    """An empty working folder, with a fake hub and a punkt_tab.zip to fetch from."""
     import huggingface_hub.file_download
 
-    known = sources.wanted(PARAMS.profiles["rocov2"].scorers)
+    known = sources.requirements(PARAMS.profiles["rocov2"].scorers)
     names = ("config.json", "model.safetensors", "vocab.json")
     made = Hub(
         tmp_path / "cache",
@@ -134,21 +133,21 @@ ALL = {
 
 
 def on_main() -> Settings:
-    """The settings with a branch's name in the place of the pinned commits."""
+    """The settings with the name of a branch instead of the pinned commits."""
     rocov2 = PARAMS.profiles["rocov2"]
     scorers = rocov2.scorers.model_copy(update={"deberta_revision": "main", "bleurt_revision": "main"})
     return PARAMS.model_copy(update={"profiles": {"rocov2": rocov2.model_copy(update={"scorers": scorers})}})
 
 
 def run(profile: str = "rocov2", *, yes: bool = True, params: Settings = PARAMS) -> bool:
-    return fetch.scorers(params, profile=profile, yes=yes)
+    return fetch.fetch_scorers(params, profile=profile, yes=yes)
 
 
 @pytest.mark.parametrize("params", [PARAMS, on_main()], ids=["commits", "main"])
-def test_all_goes_where_the_profile_and_the_openers_want_it(hub: Hub, params: Settings) -> None:
+def test_all_files_go_where_the_profile_and_the_loaders_expect_them(hub: Hub, params: Settings) -> None:
     assert run(params=params)
     assert written() == ALL
-    found = weights.find(Path("packs/medimageinsight"))
+    found = weights.find_checkpoint(Path("packs/medimageinsight"))
     assert found.weights.read_text() == f"MedImageInsight {sources.SIMILARITY.files[1]}"
     assert (found.tokenizer / "vocab.json").exists()
     assert punkt_splitter(Path("packs/punkt_tab"))("One. Two.") == ["One.", "Two."]
@@ -156,7 +155,7 @@ def test_all_goes_where_the_profile_and_the_openers_want_it(hub: Hub, params: Se
     assert f"microsoft/deberta-xlarge-mnli@{sources.BERTSCORE.commit}" in hub.asked
 
 
-def test_sizes_are_shown_before_and_the_record_holds_all(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sizes_are_printed_first_and_everything_is_recorded(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.repos["lion-ai/MedImageInsights"][sources.SIMILARITY.files[1]] = b"x" * 2_500_000
     run()
     lines = capsys.readouterr().out.splitlines()
@@ -178,7 +177,7 @@ def test_sizes_are_shown_before_and_the_record_holds_all(hub: Hub, capsys: pytes
     assert set(record["microsoft/deberta-xlarge-mnli"]["files"]) == {"config.json", "model.safetensors", "vocab.json"}
 
 
-def test_what_is_there_is_skipped_and_a_moved_branch_is_told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_present_files_are_skipped_and_a_moved_branch_is_reported(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     run(params=on_main())
     before = Path("packs/fetched.json").read_bytes()
     hub.asked.clear()
@@ -187,8 +186,8 @@ def test_what_is_there_is_skipped_and_a_moved_branch_is_told(hub: Hub, capsys: p
     assert run(yes=False, params=on_main())
     assert (hub.asked, Path("packs/fetched.json").read_bytes()) == ([], before)
     out = capsys.readouterr().out
-    assert f"  main of lion-ai/MedImageInsights has moved on to {LATER}; {HEAD} is taken\n" in out
-    assert f"{sources.BERTSCORE.commit} is taken, which deberta_revision in configs/scorers.yaml must name" in out
+    assert f"  main of lion-ai/MedImageInsights has moved on to {LATER}; {HEAD} is used\n" in out
+    assert f"{sources.BERTSCORE.commit} is used, so deberta_revision in configs/scorers.yaml must name it" in out
     assert out.endswith("nothing to fetch\n")
 
 
@@ -233,14 +232,14 @@ def test_without_a_terminal_yes_must_be_said(hub: Hub, monkeypatch: pytest.Monke
     assert written() == set()
 
 
-def test_too_little_room_is_told_before_anything_is_fetched(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_is_fetched(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(UserError, match="to fetch, only 10 B free"):
         run()
     assert (written(), hub.asked) == (set(), [])
 
 
-def test_an_interrupted_download_leaves_no_half_file_and_goes_on(hub: Hub) -> None:
+def test_an_interrupted_download_leaves_no_partial_file_and_resumes(hub: Hub) -> None:
     hub.broken = sources.SIMILARITY.files[1]
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -251,8 +250,8 @@ def test_an_interrupted_download_leaves_no_half_file_and_goes_on(hub: Hub) -> No
     assert written() == ALL
 
 
-def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's own client against a server: half the file is there, the other half is asked for."""
+def test_a_download_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real client with a local server: one half of the file is there, so it requests the other half."""
     from huggingface_hub import constants
 
     data, ranges = bytes(range(256)) * 40, []
@@ -281,7 +280,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest
         half = tmp_path / HEAD / "a/b.bin"
         half.parent.mkdir(parents=True)
         half.write_bytes(data[:5000])
-        found = remote.file("me/model", "a/b.bin", HEAD, tmp_path, size=len(data))
+        found = remote.download_file("me/model", "a/b.bin", HEAD, tmp_path, size=len(data))
     finally:
         server.shutdown()
         server.server_close()
@@ -291,7 +290,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest
 
 def test_a_file_with_another_hash_is_not_put_in_place(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "ALIGNSCORE", replace(sources.ALIGNSCORE, sha256={"AlignScore-base.ckpt": "0" * 64}))
-    with pytest.raises(UserError, match="yzha/AlignScore: .* is not the file that was expected"):
+    with pytest.raises(UserError, match="yzha/AlignScore: .* is not the expected file"):
         run()
     assert not Path("packs/alignscore/AlignScore-base.ckpt").exists()
 
@@ -305,11 +304,11 @@ def test_a_users_own_file_is_never_replaced(hub: Hub) -> None:
     assert written() == {"packs/alignscore/vocab.json"}
 
 
-def test_a_users_own_checkpoints_are_let_alone(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_own_checkpoints_are_left_alone(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     golden = ROOT / "tests/metrics/golden"
     places = {name: str(golden / name) for name in ("medimageinsight", "bleurt", "alignscore")}
     own = PARAMS.profiles["rocov2"].scorers.model_copy(update={**places, "deberta": str(golden / "bertscore")})
-    assert [plan(wanted, {}).commit for wanted in sources.wanted(own)] == ["", "", "", ""]
+    assert [plan_download(requirement, {}).commit for requirement in sources.requirements(own)] == ["", "", "", ""]
 
 
 def test_a_users_own_checkpoints_stay_when_others_are_on_record(hub: Hub) -> None:
@@ -321,26 +320,26 @@ def test_a_users_own_checkpoints_stay_when_others_are_on_record(hub: Hub) -> Non
     own = rocov2.scorers.model_copy(update={**places, "deberta": str(golden / "bertscore")})
     params = PARAMS.model_copy(update={"profiles": {"rocov2": rocov2.model_copy(update={"scorers": own})}})
     before = Path("packs/fetched.json").read_bytes()
-    assert fetch.scorers(params, profile="rocov2", yes=False)
+    assert fetch.fetch_scorers(params, profile="rocov2", yes=False)
     assert (hub.asked, Path("packs/fetched.json").read_bytes()) == ([], before)
 
 
-def test_a_folder_that_lacks_files_is_told(hub: Hub, tmp_path: Path) -> None:
+def test_a_folder_that_lacks_files_is_reported(hub: Hub, tmp_path: Path) -> None:
     own = PARAMS.profiles["rocov2"].scorers.model_copy(update={"deberta": str(tmp_path)})
     with pytest.raises(UserError, match=r"DeBERTa: .* lacks config.json, model.safetensors or pytorch_model.bin"):
-        [plan(wanted, {}) for wanted in sources.wanted(own)]
+        [plan_download(requirement, {}) for requirement in sources.requirements(own)]
 
 
 def test_another_repository_is_taken_as_its_branch_stands(hub: Hub) -> None:
     hub.repos["me/bleurt"] = {"config.json": b"{}"}
     own = on_main().profiles["rocov2"].scorers.model_copy(update={"bleurt": "me/bleurt"})
-    found = [plan(wanted, {}) for wanted in sources.wanted(own)][2]
-    assert (found.wanted.source.repo, found.commit, found.note) == ("me/bleurt", HEAD, "")
+    found = [plan_download(requirement, {}) for requirement in sources.requirements(own)][2]
+    assert (found.requirement.source.repo, found.commit, found.note) == ("me/bleurt", HEAD, "")
 
 
 def test_punkt_of_another_hash_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "PUNKT", replace(fetch.PUNKT, sha256="0" * 64))
-    with pytest.raises(UserError, match="is not the file that was expected"):
+    with pytest.raises(UserError, match="is not the expected file"):
         run()
     assert not Path("packs/punkt_tab").exists()
 
@@ -354,16 +353,16 @@ def test_a_folder_of_something_else_is_no_place_for_punkt(hub: Hub) -> None:
 
 def test_an_unreachable_archive_names_its_host(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^localhost is not reachable \(.*\); fetch on a machine") as caught:
-        remote.unpack(replace(sources.PUNKT, url="http://localhost:1/punkt_tab.zip"), tmp_path / "punkt")
+        remote.download_archive(replace(sources.PUNKT, url="http://localhost:1/punkt_tab.zip"), tmp_path / "punkt")
     assert "\n" not in str(caught.value) and not (tmp_path / "punkt").exists()
 
 
 def test_the_sample_needs_nothing(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sample")
-    assert capsys.readouterr().out == "profile sample trains small scorers of its own: nothing to fetch\n"
+    assert capsys.readouterr().out == "profile sample trains miniature scorers: nothing to fetch\n"
 
 
-def test_an_unknown_profile_is_told(hub: Hub) -> None:
+def test_an_unknown_profile_is_reported(hub: Hub) -> None:
     with pytest.raises(UserError, match="profile: 'x' is not allowed; allowed: sample, rocov2"):
         run("x")
 
@@ -390,20 +389,20 @@ def test_without_a_hub_the_command_says_one_line(
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "expected"),
     [
         (ConnectionError("no route"), r"huggingface.co is not reachable \(no route\)"),
         (TimeoutError(), r"huggingface.co is not reachable \(TimeoutError\)"),
         (OSError(28, "No space left on device"), "the download stopped: .*No space left"),
     ],
 )
-def test_what_the_hubs_client_raises_is_one_line(raised: Exception, told: str) -> None:
-    with pytest.raises(UserError, match=told), remote.hub_errors():
+def test_errors_of_the_hubs_client_are_one_line(raised: Exception, expected: str) -> None:
+    with pytest.raises(UserError, match=expected), remote.hub_errors():
         raise raised
 
 
 def test_the_hub_loader_takes_the_same_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sizes shown are those of what radcap.models.hub downloads."""
+    """The printed sizes are those of the files that radcap.models.hub downloads."""
     import huggingface_hub
 
     from radcap.models import hub as loader
@@ -411,7 +410,7 @@ def test_the_hub_loader_takes_the_same_files(monkeypatch: pytest.MonkeyPatch) ->
     asked: dict[str, list[str]] = {}
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda _, **options: asked.update(options) or "x")
     loader.download("someone/model", "main")
-    assert tuple(asked["allow_patterns"]) == fetch_plan.PATTERNS == loader.PATTERNS
+    assert tuple(asked["allow_patterns"]) == download_plan.PATTERNS == loader.PATTERNS
 
 
 def test_commits_are_commits() -> None:
@@ -420,7 +419,8 @@ def test_commits_are_commits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "told"), [(0, "0 B"), (999, "999 B"), (4_319_076, "4.3 MB"), (1_966_965_771, "1.97 GB"), (1500, "1.5 kB")]
+    ("size", "expected"),
+    [(0, "0 B"), (999, "999 B"), (4_319_076, "4.3 MB"), (1_966_965_771, "1.97 GB"), (1500, "1.5 kB")],
 )
-def test_sizes_for_people(size: int, told: str) -> None:
-    assert remote.shown(size) == told
+def test_sizes_are_formatted(size: int, expected: str) -> None:
+    assert remote.format_size(size) == expected

@@ -1,4 +1,4 @@
-"""`radcap doctor`: present, missing, damaged, and how to get it, for an empty folder and for small checkpoints."""
+"""`radcap doctor` with an empty folder and with small checkpoints: present, missing, damaged, and how to get it."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from radcap import cli
-from radcap.checkpoints import doctor, environment, present, sources
-from radcap.checkpoints.environment import Check
-from radcap.checkpoints.present import Found
+from radcap.assets import doctor, environment, inspection, sources
+from radcap.assets.environment import Check
+from radcap.assets.inspection import Status
 from radcap.metrics import alignscore, alignscore_checkpoint, bleurt
 from radcap.models.families import cnn_transformer
 from radcap.models.families.cnn_transformer import chexnet
@@ -25,7 +25,7 @@ MACHINE = [Check(name="Python", state="present", detail="3.11.7")]
 
 @pytest.fixture(autouse=True)
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder and hub cache, no network, and a machine that is always the same."""
+    """An empty working folder, an empty hub cache, and no network."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -38,8 +38,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "checks", lambda: MACHINE)
-    told = Check(name="ftfy", state="present", detail="ftfy 6.3.1", licence="Apache-2.0")
-    monkeypatch.setattr(environment, "ftfy", lambda: told)
+    ftfy = Check(name="ftfy", state="present", detail="ftfy 6.3.1", licence="Apache-2.0")
+    monkeypatch.setattr(environment, "ftfy", lambda: ftfy)
 
 
 def line(name: str, state: str, detail: str, **more: object) -> dict[str, object]:
@@ -52,7 +52,7 @@ def line(name: str, state: str, detail: str, **more: object) -> dict[str, object
 
 PYTHON = line("Python", "present", "3.11.7", needed=False)
 FTFY = line("ftfy", "present", "ftfy 6.3.1", needed=False, licence="Apache-2.0")
-LATE = "`dvc repro` downloads it where the hub is reachable; or name a local folder in models.{}.checkpoint"
+LATE = "`dvc repro` downloads it if the hub is reachable; or name a local folder in models.{}.checkpoint"
 
 
 def test_the_sample_needs_nothing(machine: None) -> None:
@@ -130,7 +130,7 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
         line(
             "punkt_tab",
             "fallback",
-            "not there: AlignScore's sentences are split by a simpler rule, and scores say so",
+            "not there: AlignScore's sentences are split by a simpler rule, and scores record this",
             needed=False,
             place="packs/punkt_tab",
             licence="MIT",
@@ -142,7 +142,7 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
             "missing",
             "microsoft/resnet-50 at 34c2154c194f is not in the hub's cache",
             licence="as its page on the hub says",
-            get="`dvc repro` downloads it where the hub is reachable; or name a local folder in checkpoint of configs/modality.yaml",
+            get="`dvc repro` downloads it if the hub is reachable; or name a local folder in checkpoint of configs/modality.yaml",
         ),
     ]
     assert list(models) == list(PARAMS.models)
@@ -159,13 +159,13 @@ def test_an_empty_folder_lacks_all_that_is_published(machine: None) -> None:
         "packs/model.pth.tar is not there",
         place="packs/model.pth.tar",
         licence="CheXNet's own",
-        get=f"{doctor.CHEXNET}; put the file at packs/model.pth.tar",
+        get=f"{doctor.CHEXNET}, and put the file at packs/model.pth.tar",
     )
 
 
 @pytest.fixture
 def filled(empty: Path) -> Settings:
-    """Settings whose checkpoints are tests/metrics/golden's, in folders of their own; two models, both there."""
+    """Settings with copies of the checkpoints in tests/metrics/golden, and two present models."""
     for name in ("medimageinsight", "bleurt", "alignscore", "bertscore"):
         shutil.copytree(GOLDEN / name, empty / name)
     punkt = empty / "punkt/english"
@@ -206,7 +206,7 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
             line(
                 "similarity",
                 "present",
-                "whole",
+                "complete",
                 place=str(empty / "medimageinsight"),
                 size=size(empty / "medimageinsight", *roberta),
                 licence=sources.SIMILARITY.licence,
@@ -214,7 +214,7 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
             line(
                 "bertscore",
                 "present",
-                "whole",
+                "complete",
                 place=str(empty / "bertscore"),
                 size=size(empty / "bertscore", *model),
                 **mit,
@@ -222,7 +222,7 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
             line(
                 "bleurt",
                 "present",
-                "whole",
+                "complete",
                 place=str(empty / "bleurt"),
                 size=size(empty / "bleurt", *model, "spm.model"),
                 licence="Apache-2.0",
@@ -230,19 +230,19 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
             line(
                 "alignscore",
                 "present",
-                "whole",
+                "complete",
                 place=str(empty / "alignscore"),
                 size=size(empty / "alignscore", *roberta),
                 **mit,
             ),
-            line("umls_f1", "present", "whole", place=str(empty / "medcat"), size=4, licence=doctor.NLM),
-            line("punkt_tab", "present", "whole", place=str(empty / "punkt"), size=8, **mit),
+            line("umls_f1", "present", "complete", place=str(empty / "medcat"), size=4, licence=doctor.NLM),
+            line("punkt_tab", "present", "complete", place=str(empty / "punkt"), size=8, **mit),
             FTFY,
             *(
                 line(
                     name,
                     "present",
-                    "whole",
+                    "complete",
                     place=str(empty / "model"),
                     size=size(empty / "model", *model),
                     licence="as its page on the hub says",
@@ -256,9 +256,9 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
 @pytest.mark.parametrize(
     ("name", "file", "keep", "check", "state", "reason"),
     [
-        ("medimageinsight", "weights.safetensors", 1000, "similarity", "damaged", "is no safetensors file, or cut short"),
+        ("medimageinsight", "weights.safetensors", 1000, "similarity", "damaged", "is not a safetensors file, or truncated"),
         ("medimageinsight", "merges.txt", None, "similarity", "missing", "lacks merges.txt"),
-        ("medimageinsight", "config.json", 5, "similarity", "damaged", "config.json: is no JSON"),
+        ("medimageinsight", "config.json", 5, "similarity", "damaged", "config.json: is not JSON"),
         ("bertscore", "model.safetensors", 700_000, "bertscore", "damaged", "holds 700000 bytes instead of"),
         ("bertscore", "model.safetensors", None, "bertscore", "missing", "lacks model.safetensors or pytorch_model.bin"),
         ("bleurt", "spm.model", 0, "bleurt", "damaged", "spm.model: is empty"),
@@ -268,7 +268,7 @@ def test_small_checkpoints_are_present_with_their_sizes(machine: None, filled: S
         ("model", "config.json", None, "smolvlm_500m", "missing", "lacks config.json"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(
+def test_faults_are_reported(
     machine: None,
     filled: Settings,
     empty: Path,
@@ -285,31 +285,31 @@ def test_what_is_wrong_is_told(
     else:
         path.write_bytes(path.read_bytes()[:keep])
     found = doctor.report(filled, "rocov2")
-    told = next(entry for entry in found["checks"] if entry["name"] == check)
-    assert (told["state"], found["ready"]) == (state, False)
-    assert reason in told["detail"]
-    assert told["get"]
+    entry = next(entry for entry in found["checks"] if entry["name"] == check)
+    assert (entry["state"], found["ready"]) == (state, False)
+    assert reason in entry["detail"]
+    assert entry["get"]
 
 
 def test_the_published_layouts(tmp_path: Path) -> None:
     tree = tmp_path / "mi" / sources.MEDIMAGEINSIGHT
     (tree / "vision_model").mkdir(parents=True)
     shutil.copy(GOLDEN / "medimageinsight/weights.safetensors", tree / "vision_model/medimageinsigt-v1.0.0.pt")
-    assert present.medimageinsight(tmp_path / "mi").reason == (
+    assert inspection.medimageinsight(tmp_path / "mi").reason == (
         f"{tree} lacks language_model/clip_tokenizer_4.16.2/vocab.json, language_model/clip_tokenizer_4.16.2/merges.txt"
     )
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / "mi" / sources.CLIP).mkdir(parents=True, exist_ok=True)
         shutil.copy(GOLDEN / "medimageinsight" / name, tmp_path / "mi" / sources.CLIP / name)
-    assert present.medimageinsight(tmp_path / "mi").state == "present"
+    assert inspection.medimageinsight(tmp_path / "mi").state == "present"
     ckpt = tmp_path / "AlignScore-base.ckpt"
     torch.save({"state_dict": {"a": torch.zeros(100)}}, ckpt)
-    assert "lacks config.json, vocab.json, merges.txt" in present.alignscore(ckpt).reason
-    for name in present.ROBERTA_FILES:
+    assert "lacks config.json, vocab.json, merges.txt" in inspection.alignscore(ckpt).reason
+    for name in inspection.ROBERTA_FILES:
         shutil.copy(GOLDEN / "alignscore" / name, tmp_path / name)
-    assert present.alignscore(ckpt).state == "present"
+    assert inspection.alignscore(ckpt).state == "present"
     ckpt.write_bytes(ckpt.read_bytes()[:-100])
-    assert present.alignscore(ckpt) == Found("damaged", f"{ckpt}: is cut short")
+    assert inspection.alignscore(ckpt) == Status("damaged", f"{ckpt}: is truncated")
 
 
 def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
@@ -319,41 +319,41 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
         json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}})
     )
     shutil.copy(GOLDEN / "bertscore/model.safetensors", tmp_path / "one.safetensors")
-    assert present.model(tmp_path) == Found("missing", f"{tmp_path} lacks two.safetensors")
+    assert inspection.model(tmp_path) == Status("missing", f"{tmp_path} lacks two.safetensors")
     shutil.copy(GOLDEN / "bertscore/model.safetensors", tmp_path / "two.safetensors")
-    assert present.model(tmp_path).state == "present"
+    assert inspection.model(tmp_path).state == "present"
     index.write_text("[]")
-    assert present.model(tmp_path) == Found("damaged", f"{index} is no index of weights")
+    assert inspection.model(tmp_path) == Status("damaged", f"{index} is not an index of weights")
 
 
 def test_a_snapshot_in_the_hubs_cache_is_found_by_branch_and_commit(empty: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = empty / "hub/models--someone--model"
     shutil.copytree(GOLDEN / "bertscore", repository / "snapshots" / commit)
-    lacking = Found("missing", "someone/model at main is not in the hub's cache")
-    assert present.named("someone/model", "main", present.model) == (lacking, None)
+    lacking = Status("missing", "someone/model at main is not in the hub's cache")
+    assert inspection.local_or_cached("someone/model", "main", inspection.model) == (lacking, None)
     (repository / "refs").mkdir()
     (repository / "refs/main").write_text(commit)
     for revision in ("main", commit):
-        found, at = present.named("someone/model", revision, present.model)
+        found, at = inspection.local_or_cached("someone/model", revision, inspection.model)
         assert (found.state, at) == ("present", repository / "snapshots" / commit)
 
 
 def test_packs(tmp_path: Path) -> None:
     pack = tmp_path / "umls.zip"
-    assert present.pack(pack) == Found("missing", f"{pack} is not there")
+    assert inspection.pack(pack) == Status("missing", f"{pack} is not there")
     pack.write_text("<html>")
-    assert present.pack(pack) == Found("damaged", f"{pack} is no whole zip")
+    assert inspection.pack(pack) == Status("damaged", f"{pack} is not a complete zip")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a").write_text("1")
     shutil.make_archive(str(tmp_path / "umls"), "zip", tmp_path / "in")
-    assert present.pack(pack) == Found("present", size=pack.stat().st_size)
+    assert inspection.pack(pack) == Status("present", size=pack.stat().st_size)
 
 
 def cnn(alignscore_at: str) -> Check:
     rocov2 = PARAMS.profiles["rocov2"]
     scorers = rocov2.scorers.model_copy(update={"alignscore": alignscore_at})
-    return doctor.models(PARAMS, rocov2.model_copy(update={"scorers": scorers}))[-1]
+    return doctor.check_models(PARAMS, rocov2.model_copy(update={"scorers": scorers}))[-1]
 
 
 def test_the_tokenizer_beside_chexnets_file_must_be_its_own() -> None:
@@ -362,9 +362,11 @@ def test_the_tokenizer_beside_chexnets_file_must_be_its_own() -> None:
     assert (cnn("packs/a/A.ckpt").state, cnn("packs/a/A.ckpt").get) == ("missing", "openai-community/gpt2")
     Path("packs/vocab.json").write_text("{}")
     assert cnn("packs/a/A.ckpt").state == "present"
-    told = cnn("packs/A.ckpt")
-    assert (told.state, told.get) == ("damaged", "move AlignScore's files")
-    assert told.detail.startswith("models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's")
+    check = cnn("packs/A.ckpt")
+    assert (check.state, check.get) == ("damaged", "move AlignScore's files")
+    assert check.detail.startswith(
+        "models.cnn_transformer.checkpoint takes the tokenizer beside it, which is RoBERTa's"
+    )
 
 
 @pytest.mark.parametrize(
@@ -382,15 +384,13 @@ def test_packages_against_the_lock(lock: str, state: str, detail: str) -> None:
     assert (found.state, found.detail) == (state, detail.format(**installed))
 
 
-def test_the_machine_is_told_in_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_check_of_the_machine_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/mlflow")
     found = {check.name: check for check in environment.checks()}
     assert list(found) == ["Python", "packages", "device", "disk", "hub", "DVC", "MLflow"]
     assert (found["packages"].state, found["DVC"].state) == ("missing", "missing")
     assert (found["hub"].state, found["hub"].needed) == ("offline", False)
-    assert (
-        found["hub"].detail == "huggingface.co cannot be reached (HF_HUB_OFFLINE is set): what is in its cache is used"
-    )
+    assert found["hub"].detail == "huggingface.co cannot be reached (HF_HUB_OFFLINE is set): only its cache is used"
     assert found["MLflow"].place == "https://example.org/mlflow"
     assert all("\n" not in check.detail for check in found.values())
 
@@ -419,28 +419,28 @@ def test_the_command(machine: None, as_json: bool, capsys: pytest.CaptureFixture
 
 def test_the_table() -> None:
     checks = [
-        line("bleurt", "present", "whole", place="at/bleurt", size=1_500_000, licence="Apache-2.0"),
+        line("bleurt", "present", "complete", place="at/bleurt", size=1_500_000, licence="Apache-2.0"),
         line("umls_f1", "missing", "at/umls.zip is not there", place="at/umls.zip", get="ask NLM"),
     ]
     assert doctor.render({"profile": "p", "ready": False, "checks": checks}) == (
-        "bleurt   present   1.5 MB, whole (Apache-2.0)\n"
+        "bleurt   present   1.5 MB, complete (Apache-2.0)\n"
         "                   in at/bleurt\n"
         "umls_f1  missing   at/umls.zip is not there\n"
         "                   get it: ask NLM\n"
-        "profile p: not ready: umls_f1\n"
+        "profile p: not ready, because it lacks: umls_f1\n"
     )
 
 
-def test_the_names_are_those_that_the_openers_ask_for() -> None:
-    """present.py does not import them: that would load transformers for seconds."""
-    assert present.PUNKT_FILES == alignscore.PUNKT_FILES
-    assert present.ROBERTA_FILES == (
+def test_the_file_names_are_those_that_the_loaders_use() -> None:
+    """inspection.py does not import the loaders, because importing transformers takes seconds."""
+    assert inspection.PUNKT_FILES == alignscore.PUNKT_FILES
+    assert inspection.ROBERTA_FILES == (
         alignscore_checkpoint.CONFIG,
         alignscore_checkpoint.VOCAB,
         alignscore_checkpoint.MERGES,
     )
     assert alignscore_checkpoint.WEIGHTS == "weights.safetensors"
-    assert (present.BLEURT_FILES, present.WEIGHTS) == ((bleurt.CONFIG, bleurt.TOKENIZER), bleurt.WEIGHTS)
+    assert (inspection.BLEURT_FILES, inspection.WEIGHTS) == ((bleurt.CONFIG, bleurt.TOKENIZER), bleurt.WEIGHTS)
     assert sources.FILE_SUFFIXES == chexnet.SUFFIXES
     assert doctor.GPT2 == cnn_transformer.GPT2
 
@@ -449,5 +449,5 @@ def test_nothing_heavy_is_imported() -> None:
     import subprocess
     import sys
 
-    code = "import sys, radcap.checkpoints.doctor, radcap.checkpoints.fetch; print(sorted({'torch', 'transformers', 'mlflow', 'medcat'} & set(sys.modules)))"
+    code = "import sys, radcap.assets.doctor, radcap.assets.fetch; print(sorted({'torch', 'transformers', 'mlflow', 'medcat'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,1 +1,0 @@
-"""Published checkpoints: where they come from, whether they are there, fetching them, and the doctor."""
