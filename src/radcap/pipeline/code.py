@@ -16,7 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 # Packages that validate, start, record and report. No result depends on them.
 NEUTRAL = frozenset(
-    "__init__ assets cli commands errors files launch layout pipeline runtime settings".split(),
+    ["__init__", "assets", "cli", "commands", "errors", "files", "launch", "layout", "pipeline", "runtime", "settings"],
 )
 # Modules that are chosen by name at run time; no import statement shows them.
 BY_NAME = {
