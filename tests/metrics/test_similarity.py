@@ -29,6 +29,11 @@ TEXTS = {case["id"]: case["text"] for case in CASES["texts"]}
 IMAGES = {case["file"]: case for case in CASES["images"]}
 DEEP = [name for name, case in IMAGES.items() if case["pil_mode"] == "I;16"]
 PLAIN = [name for name in IMAGES if name not in DEEP]
+# Of an image of one grey, LayerNorm divides rounding errors by next to nothing. The reference's own figures for these
+# are up to 6e-5 from what the same weights give in double precision, and every kind of processor rounds otherwise.
+UNIFORM = {
+    f"images/{name}" for name in ("one_pixel.png", "all_black.png", "grey16_12bit_range.png", "grey16_full_range.tif")
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +79,25 @@ def test_images_match_the_reference(scorer: SimilarityScorer, monkeypatch: pytes
     monkeypatch.setitem(scorer.model.settings["image_encoder"], "image_size", [size, size])
     with Image.open(GOLDEN / name) as image:
         found = scorer.model.embed_image(image.convert("RGB"))
-        assert found.tolist() == pytest.approx(IMAGES[name][f"expected_rgb_{size}"], abs=5e-6)
+        tolerance = 1e-4 if name in UNIFORM else 5e-6
+        assert found.tolist() == pytest.approx(IMAGES[name][f"expected_rgb_{size}"], abs=tolerance)
         if name in DEEP:
             high_bytes = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             found = scorer.model.embed_image(high_bytes)
             assert found.tolist() == pytest.approx(IMAGES[name][f"expected_high_byte_{size}"], abs=5e-6)
+
+
+@pytest.mark.parametrize("name", sorted(UNIFORM))
+def test_images_of_one_grey_are_near_double_precision(name: str) -> None:
+    model = SimilarityScorer(GOLDEN).model
+    with Image.open(GOLDEN / name) as image:
+        single, double = (model.to(dtype).embed_image(image.convert("RGB")) for dtype in (torch.float32, torch.float64))
+    assert single.tolist() == pytest.approx(double.tolist(), abs=1e-5)
+
+
+def scores_match(scores: list[float], expected: list[float], pairs: list[dict[str, str]]) -> None:
+    for score, value, pair in zip(scores, expected, pairs, strict=True):
+        assert score == pytest.approx(value, abs=2e-4 if pair["image"] in UNIFORM else 1e-6), pair
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -94,7 +113,7 @@ def test_scores_match_the_reference(scorer: SimilarityScorer, protocol: str) -> 
     measures = {"similarity": scorer.score(texts, [stored(pair["image"]) for pair in pairs])}
     found = apply_protocol(PROTOCOLS[protocol], measures, texts, ["x"] * len(pairs))["similarity"]
     key = "cos" if protocol == "as-described" else "expected"
-    assert found == pytest.approx([pair[key] for pair in pairs], abs=1e-6)
+    scores_match(found, [pair[key] for pair in pairs], pairs)
 
 
 def test_scores_of_16_bit_images_that_are_clipped_match_the_reference(scorer: SimilarityScorer) -> None:
@@ -104,7 +123,7 @@ def test_scores_of_16_bit_images_that_are_clipped_match_the_reference(scorer: Si
     clipped = {name: encoded(Image.open(GOLDEN / name).convert("RGB")) for name in DEEP}
     texts, images = [TEXTS[pair["text_id"]] for pair in pairs], [clipped[pair["image"]] for pair in pairs]
     found = scorer.score(texts, images)
-    assert found == pytest.approx([pair["cos"] for pair in pairs], abs=1e-6)
+    scores_match(found, [pair["cos"] for pair in pairs], pairs)
 
 
 # ---- conversions
