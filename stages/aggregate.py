@@ -4,9 +4,9 @@ from radcap.runtime.startup import run_stage
 from radcap import files, layout, settings
 from radcap.data import articles, store
 from radcap.plan import compare, make, table
-from radcap.report import tables, write
+from radcap.report import write
 from radcap.report.page.collect import page
-from radcap.report.study import inputs
+from radcap.report.tables import comparison, inputs
 from radcap.runtime import records, tracking
 
 
@@ -16,9 +16,9 @@ def main() -> None:
         plan = make.make(params, study=compare.read())
         files.write_json(layout.REPORTS / "plan.json", plan)
         files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
-        tables.publish(params)
+        comparison.publish(params)
         given = inputs.read(params, plan)
-        overall = tables.overall(given.metrics)
+        overall = comparison.overall(given.metrics)
         test = store.read(layout.split("test"))
         write.write(given, test, clusters=articles.read(layout.articles(), list(test["id"])))
         page(params, layout.REPORTS / "index.html")

@@ -11,7 +11,7 @@ from radcap.caption import lines
 from radcap.metrics.protocols import METRICS, PROTOCOLS, means
 from radcap.metrics.raw_scores import write_per_caption
 from radcap.report.published import read
-from radcap.report.study.inputs import Inputs
+from radcap.report.tables.inputs import Inputs
 from radcap.settings import Settings
 from tests.models_for_tests import PARAMS
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from radcap.metrics.protocols import METRICS
-from radcap.report.experiments import compare, render
-from radcap.report.experiments.read import BASELINE, Experiment
+from radcap.report.compare import compare, render
+from radcap.report.compare.read import BASELINE, Experiment
 from tests.models_for_tests import PARAMS
 
 REPORT = PARAMS.report.model_copy(update={"resamples": 500})

@@ -11,10 +11,10 @@ import pytest
 from radcap.metrics.protocols import METRICS
 from radcap.report import scores
 from radcap.report.published import COLUMNS
-from radcap.report.study import quality, render, subjects, write
-from radcap.report.study.examples import Texts, choose
-from radcap.report.study.form import Column, Figure, Line, Table
-from radcap.report.study.inputs import GROUPS
+from radcap.report.tables import dataset_and_models, quality, render, write
+from radcap.report.tables.examples import Texts, choose
+from radcap.report.tables.inputs import GROUPS
+from radcap.report.tables.table import Column, Figure, Line, Table
 from tests.report import made
 
 
@@ -103,7 +103,7 @@ def test_a_percent_change_needs_a_positive_base(base, new, change) -> None:
 
 
 def test_modalities_add_up_and_the_rest_is_told(here: Path, root: Path) -> None:
-    table = subjects.modalities(given(root))
+    table = dataset_and_models.modalities(given(root))
     counts = {line.names[0]: line.figures["images"].measured for line in table.lines}
     assert counts == {"ct": 18, "x-ray": 0, "mri": 18, "ultrasound": 18, "other": 18}
     assert [line.figures["images"].published for line in table.lines] == [40913, 31827, 18570, 17147, 8178]
@@ -112,12 +112,12 @@ def test_modalities_add_up_and_the_rest_is_told(here: Path, root: Path) -> None:
 
 def test_sizes_and_adapters_come_of_the_audits(here: Path, root: Path) -> None:
     inputs = given(root, profile="rocov2")
-    smol = next(line for line in subjects.models(inputs).lines if line.names == ("smolvlm_500m",))
+    smol = next(line for line in dataset_and_models.models(inputs).lines if line.names == ("smolvlm_500m",))
     assert smol.figures["params"] == Figure(4500, 500e6, 4500 - 500e6)
     assert smol.figures["full_size"] == Figure(507_000_000, 500e6, 7e6)
     assert smol.figures["language"].measured == 3100
     assert smol.figures["study_encoder"].published == "SigLIP-base (0.15B)"
-    row = next(line for line in subjects.adapters(inputs).lines if line.names == ("smolvlm_500m",))
+    row = next(line for line in dataset_and_models.adapters(inputs).lines if line.names == ("smolvlm_500m",))
     assert row.figures["trained"].measured == 400
     assert row.figures["percent"] == Figure(8.8889, 8.34, 0.5489)
     assert row.figures["targets"] == Figure("published", "all linear")

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+from radcap.report.relations import binned, by_group, correlate
 
 from radcap import files, layout
-from radcap.report import plots, readme, relations, scores, significance, tables, write
-from radcap.report.relations import binned, by_group, correlate
-from radcap.report.study import inputs as study_inputs
+from radcap.report import plots, readme, scores, write
+from radcap.report.statistics import significance
+from radcap.report.tables import correlations
+from radcap.report.tables import inputs as study_inputs
 from tests.report import made
 
 
@@ -32,7 +34,7 @@ def found(params=None, **options) -> significance.Findings:
 def test_models_prompts_and_controls_are_families_of_their_own(here: Path) -> None:
     made.workspace(made.settings())
     families = found().families
-    pairs = {name: [(d.first, d.second) for d in rows[:: len(tables.COLUMNS)]] for name, rows in families.items()}
+    pairs = {name: [(d.first, d.second) for d in rows[:: len(comparison.COLUMNS)]] for name, rows in families.items()}
     assert len(pairs["models"]) == 6
     assert pairs["prompts"] == [(f"{key} modality", f"{key} plain") for key in ("smolvlm_500m", "qwen2_vl_2b")]
     assert pairs["against base"] == [(f"{key} plain", f"{key} base") for key in made.KEYS]
@@ -64,7 +66,7 @@ def test_rank_correlations_are_the_studys_and_scipys(here: Path, root: Path) -> 
     params = made.settings()
     made.workspace(params)
     given = made.inputs(params, root)
-    rows = {(r["over"], r["cause"], r["quality"]): r for r in relations.correlations(given)}
+    rows = {(r["over"], r["cause"], r["quality"]): r for r in correlations.correlations(given)}
     causes = [given.audits[key]["percent"] for key in given.models]
     quality = [given.metrics[key]["overall"] for key in given.models]
     told = rows["all models", "percent", "overall"]["measured"]
@@ -79,7 +81,7 @@ def test_rank_correlations_are_the_studys_and_scipys(here: Path, root: Path) -> 
         {},
         given.study,
     )
-    rows = {(r["over"], r["cause"], r["quality"]): r for r in relations.correlations(everything)}
+    rows = {(r["over"], r["cause"], r["quality"]): r for r in correlations.correlations(everything)}
     printed = rows["LoRA models", "percent", "overall"]["published"]
     # The study's Section 4 on its eight LoRA rows.
     assert (printed["n"], printed["rho"], printed["rho_p"]) == (8, -0.6667, 0.071)
@@ -136,7 +138,7 @@ def test_the_summary_tells_what_ran_what_differs_and_its_first_table_is_the_read
         "| shuffled | vision_gpt2 |",
         "reference/published.yaml: 81 figures recomputed, 4 off by more than rounding",
         "printed smolvlm_500m 0.200 above qwen2_5_vl_3b 0.188; by formula 0.18625 below 0.18825",
-        tables.NOTE,
+        comparison.NOTE,
     ):
         assert told in text, told
     table = readme.table_of(text)
@@ -164,8 +166,10 @@ def test_every_file_of_the_report_repeats_byte_for_byte(here: Path, root: Path) 
     assert bytes_of() == first
     expected = {f"plots/{name}.csv" for name in plots.DRAWINGS if name != "confusion"}
     expected |= {f"reports/plots/{name}.{kind}" for name in plots.DRAWINGS for kind in ("svg", "png")}
-    expected |= {f"reports/{name}" for name in ("summary.md", "audit.md", "audit.json", "relations.md")}
-    assert expected | {"reports/relations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
+    expected |= {f"reports/{name}" for name in ("summary.md", "audit.md", "audit.json", "correlations.md")}
+    assert (
+        expected | {"reports/correlations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
+    )
 
 
 def test_plots_hold_what_the_tables_hold(here: Path, root: Path) -> None:
@@ -206,9 +210,9 @@ def test_our_own_table_5_is_audited(here: Path, root: Path) -> None:
     told = files.read_json(table)
     told["rows"][2]["rouge1"]["measured"] += 1
     files.write_json(table, told)
-    from radcap.report.audit import check, own
+    from radcap.report.audit import check, workspace_tables
 
-    wrong = check.audit(own.figures(made.settings()))
+    wrong = check.audit(workspace_tables.figures(made.settings()))
     assert [(f.row, f.figure) for f in wrong.findings] == [("qwen2_vl_2b change", "rouge1")]
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from radcap import cli, files
 from radcap.errors import UserError
-from radcap.report import readme, tables
+from radcap.report import readme
+from radcap.report.tables import comparison
 from tests.models_for_tests import KEYS, PARAMS
 
 RESULT = {
@@ -25,8 +26,8 @@ def results() -> dict[str, dict]:
 
 
 def test_comparison_has_a_row_per_model_and_no_empty_column() -> None:
-    sure = tables.Sure("ROUGE-1, 95 %", dict.fromkeys(KEYS, ("0.100 to 0.300", "ab")))
-    lines = tables.comparison(PARAMS, results(), sure).splitlines()
+    sure = comparison.Sure("ROUGE-1, 95 %", dict.fromkeys(KEYS, ("0.100 to 0.300", "ab")))
+    lines = comparison.comparison(PARAMS, results(), sure).splitlines()
     assert lines[0] == "| Model | Trained by | BERTScore | ROUGE-1 | UMLS F1 | ROUGE-1, 95 % | Alike | n |"
     strategy = PARAMS.lora.strategy
     assert lines[4] == f"| llava_1_5_7b | {strategy} | 0.612 | 0.200 | 0.100 | 0.100 to 0.300 | ab | 7 |"
@@ -35,19 +36,21 @@ def test_comparison_has_a_row_per_model_and_no_empty_column() -> None:
 
 
 def test_a_metric_without_scores_is_told_with_its_reason() -> None:
-    told = tables.unscored({key: found | {"missing": {"bleurt": "x not found"}} for key, found in results().items()})
+    told = comparison.unscored(
+        {key: found | {"missing": {"bleurt": "x not found"}} for key, found in results().items()}
+    )
     assert told == ["BLEURT was not scored: x not found."]
 
 
 def test_overall_is_one_row_a_model() -> None:
     kept = {name: RESULT[name] for name in RESULT if name != "n"}
-    assert tables.overall(results()) == dict.fromkeys(KEYS, kept)
+    assert comparison.overall(results()) == dict.fromkeys(KEYS, kept)
 
 
 def test_a_model_without_metrics_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"metrics/llava_mistral_7b.json not found"):
-        tables.collect(PARAMS)
+        comparison.collect(PARAMS)
 
 
 def test_the_readmes_table_is_replaced_between_its_marks(tmp_path: Path) -> None:
@@ -68,14 +71,14 @@ def test_the_committed_tables_agree(root: Path) -> None:
         for row in statistics["estimates"]
         if (row["variant"], row["column"]) == ("plain", "overall")
     }
-    table = tables.comparison(PARAMS, found, tables.Sure("Overall, 95 %", cells))
-    assert files.read_json(root / "metrics/overall.json") == tables.overall(found)
+    table = comparison.comparison(PARAMS, found, comparison.Sure("Overall, 95 %", cells))
+    assert files.read_json(root / "metrics/overall.json") == comparison.overall(found)
     assert table == readme.table_of((root / "reports/summary.md").read_text())
     assert table in (root / "README.md").read_text()
     rows = files.read_json(root / "reports/tables/table4.json")["rows"]
-    assert {row["model"]: {name: row[name]["measured"] for name in tables.COLUMNS} for row in rows} == tables.overall(
-        found
-    )
+    assert {
+        row["model"]: {name: row[name]["measured"] for name in comparison.COLUMNS} for row in rows
+    } == comparison.overall(found)
     for row in statistics["estimates"]:
         told = found[row["model"]] if row["variant"] == "plain" else found[row["model"]][row["variant"]]
         assert row["mean"] == pytest.approx(told[row["column"]], abs=2e-4)

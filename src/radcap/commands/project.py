@@ -26,7 +26,7 @@ def repro(options: argparse.Namespace) -> None:
 
 def sheet(options: argparse.Namespace) -> None:
     from radcap.data import store
-    from radcap.report.sheet import contact_sheet
+    from radcap.report.contact_sheet import contact_sheet
 
     rows = store.read(layout.split(options.split))
     count = min(options.count, len(rows))

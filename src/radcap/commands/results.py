@@ -27,9 +27,10 @@ def report(options: argparse.Namespace) -> None:
 
 def _cost() -> None:
     from radcap import settings
-    from radcap.report import cost, tables
+    from radcap.report import cost
+    from radcap.report.tables import comparison
 
-    metrics = tables.collect(settings.load())
+    metrics = comparison.collect(settings.load())
     print(cost.page(metrics, cost.records(metrics)), end="")
 
 
@@ -44,10 +45,10 @@ def _page() -> None:
 
 def audit(options: argparse.Namespace) -> None:
     from radcap import settings
-    from radcap.report.audit import check, own, render
+    from radcap.report.audit import check, render, workspace_tables
     from radcap.report.published import study
 
-    ours = own.figures(settings.load())
+    ours = workspace_tables.figures(settings.load())
     audits = [check.audit(figures) for figures in (study(), ours) if figures]
     if options.json:
         print(json.dumps([render.as_json(audit) for audit in audits], indent=2, ensure_ascii=False))
@@ -60,7 +61,7 @@ def audit(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     from radcap import seeds, settings
-    from radcap.report.experiments import compare, read, render
+    from radcap.report.compare import compare, read, render
 
     params = settings.load()
     protocol = params.score.protocol

@@ -7,8 +7,8 @@ from typing import Any
 
 from radcap import files, layout
 from radcap.report.markdown import markdown
-from radcap.report.relations import correlate
-from radcap.report.tables import COLUMNS, number
+from radcap.report.tables.comparison import COLUMNS, number
+from radcap.report.tables.correlations import correlate
 
 STAGES = ("base", "finetune", "generate", "score")
 

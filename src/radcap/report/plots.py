@@ -14,8 +14,8 @@ from typing import Any
 
 from radcap import files
 from radcap.modality.classes import CLASSES
-from radcap.report.study.inputs import Inputs
-from radcap.report.tables import COLUMNS
+from radcap.report.tables.comparison import COLUMNS
+from radcap.report.tables.inputs import Inputs
 
 # By group of models, in the colours of Okabe & Ito (2008), which the colour-blind tell apart.
 COLOURS = ("#0072B2", "#009E73", "#D55E00")

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from radcap.metrics.protocols import PLACES, PROTOCOLS
-from radcap.report import section4, tables
 from radcap.report.audit.check import Audit
 from radcap.report.audit.render import flip_line, verdict
 from radcap.report.markdown import markdown
-from radcap.report.significance import CONTROLS, Findings, model_of
 from radcap.report.statistics.families import Difference, Estimate
-from radcap.report.study.inputs import Inputs
-from radcap.report.tables import COLUMNS, number
+from radcap.report.statistics.significance import CONTROLS, Findings, model_of
+from radcap.report.tables import comparison, correlations
+from radcap.report.tables.comparison import COLUMNS, number
+from radcap.report.tables.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def summary(inputs: Inputs, found: Findings, relations: Mapping[str, Any], audit
     parts = [
         "# Results\n",
         *_what_ran(inputs, found, told),
-        tables.comparison(inputs.settings, inputs.metrics, sure(found, column)),
+        comparison.comparison(inputs.settings, inputs.metrics, sure(found, column)),
         _how_to_read(found, column),
         "## Models\n",
         *_models(found, column),
@@ -60,12 +60,12 @@ REST = """\
 """
 
 
-def sure(found: Findings, column: str) -> tables.Sure:
+def sure(found: Findings, column: str) -> comparison.Sure:
     """What stands beside each model's figures: the interval of a column, and the letters."""
     marks = found.letters(column)
     ends = {model: found.estimates[model, variant][column] for model, variant in found.estimates if variant == "plain"}
     percent = f"{100 * found.settings.confidence:g} %"
-    return tables.Sure(
+    return comparison.Sure(
         heading=f"{COLUMNS[column]}, {percent}",
         cells={model: (_ends(end), marks[model]) for model, end in ends.items()},
     )
@@ -96,8 +96,8 @@ def _what_ran(inputs: Inputs, found: Findings, told: Told) -> Iterable[str]:
         f"{', '.join(COLUMNS[name] for name in protocol.relevance)}, factuality of UMLS F1 and AlignScore, "
         "overall of both.\n"
     )
-    yield from (f"{line}\n" for line in tables.unscored(inputs.metrics))
-    yield f"{tables.NOTE}\n" if params.active.weights == "miniature" else "Published weights.\n"
+    yield from (f"{line}\n" for line in comparison.unscored(inputs.metrics))
+    yield f"{comparison.NOTE}\n" if params.active.weights == "miniature" else "Published weights.\n"
 
 
 def _how_to_read(found: Findings, column: str) -> str:
@@ -173,7 +173,7 @@ def _controls(inputs: Inputs, found: Findings, column: str) -> Iterable[str]:
 
 def _relations(relations: Mapping[str, Any], inputs: Inputs, column: str) -> Iterable[str]:
     rows = [row for row in relations["correlations"] if row["quality"] == column]
-    yield section4.correlations(rows) if rows else "No aggregate was scored.\n"
+    yield correlations.correlation_table(rows) if rows else "No aggregate was scored.\n"
     if not inputs.comparable:
         yield "The study's correlations are recomputed from its tables, and not comparable with these.\n"
 

@@ -7,13 +7,15 @@ from typing import Any
 
 from radcap import files, layout, seeds
 from radcap.data import concepts
-from radcap.report import plots, relations, scores, section4, significance
-from radcap.report.audit import check, own, render
+from radcap.report import plots, scores
+from radcap.report.audit import check, render, workspace_tables
 from radcap.report.published import study
-from radcap.report.study import write as study_tables
-from radcap.report.study.examples import Texts
-from radcap.report.study.inputs import Inputs
+from radcap.report.statistics import significance
 from radcap.report.summary import Told, summary
+from radcap.report.tables import correlations
+from radcap.report.tables import write as study_tables
+from radcap.report.tables.examples import Texts
+from radcap.report.tables.inputs import Inputs
 from radcap.train.log import read_log
 
 
@@ -28,15 +30,15 @@ def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = 
     )
     files.write_json(reports / "statistics.json", significance.as_json(sure))
     related = {
-        "correlations": relations.correlations(inputs),
-        "complexity": relations.by_complexity(
+        "correlations": correlations.correlations(inputs),
+        "complexity": correlations.by_complexity(
             found, [len(cuis) for cuis in test["cuis"]], params.report.bins.model_dump()
         ),
-        "modality": relations.by_modality(found, texts.modalities),
+        "modality": correlations.by_modality(found, texts.modalities),
     }
     files.write_json(reports / "relations.json", related)
-    files.write_text(reports / "relations.md", section4.page(related, comparable=inputs.comparable))
-    ours = own.figures(params)
+    files.write_text(reports / "relations.md", correlations.page(related, comparable=inputs.comparable))
+    ours = workspace_tables.figures(params)
     audits = [check.audit(figures) for figures in (study(), ours) if figures]
     files.write_json(reports / "audit.json", [render.as_json(audit) for audit in audits])
     files.write_text(reports / "audit.md", render.page(audits))

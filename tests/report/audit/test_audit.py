@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from radcap import cli, files
 from radcap.metrics.protocols import METRICS
-from radcap.report.audit import own, render
+from radcap.report.audit import render, workspace_tables
 from radcap.report.audit.check import audit
 from radcap.report.published import COLUMNS, Figures, Printed, Share, count, printed, rounded, study
 from tests.models_for_tests import PARAMS
@@ -174,7 +174,7 @@ def test_a_missing_component_is_counted_not_found() -> None:
 
 def test_this_workspaces_own_figures_pass_the_same_audit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    figures = own.figures(PARAMS)
+    figures = workspace_tables.figures(PARAMS)
     assert figures is not None
     assert figures.main.keys() == PARAMS.models.keys()
     found = audit(figures)
@@ -188,11 +188,14 @@ def test_a_wrong_figure_of_our_own_is_found(tmp_path: Path, monkeypatch: pytest.
     files.write_json(tmp_path / "metrics/smolvlm_500m.json", result | {"factuality": result["factuality"] + 0.001})
     files.write_json(tmp_path / "models/smolvlm_500m/audit.json", {"trained": 1, "total": 3, "percent": 33.3333})
     files.write_json(tmp_path / "models/vision_gpt2/audit.json", {"trained": 1, "total": 3, "percent": 33.4})
-    found = audit(own.figures(PARAMS))
+    found = audit(workspace_tables.figures(PARAMS))
     assert [(f.row, f.figure) for f in found.findings] == [("smolvlm_500m", "factuality")]
     assert [(f.row, f.figure) for f in found.follow] == []
     files.write_json(tmp_path / "metrics/vision_gpt2.json", result)
-    assert [(f.row, f.figure) for f in audit(own.figures(PARAMS)).findings][-1] == ("vision_gpt2", "percent")
+    assert [(f.row, f.figure) for f in audit(workspace_tables.figures(PARAMS)).findings][-1] == (
+        "vision_gpt2",
+        "percent",
+    )
 
 
 def test_the_command_tells_both_audits_and_strict_ends_with_one(

@@ -19,7 +19,7 @@ from radcap.metrics.protocols import METRICS, PROTOCOLS, aggregates
 from radcap.report.page import markdown
 from radcap.report.page.content import Gallery, Picture, Run, Section
 from radcap.report.page.write import Written, write
-from radcap.report.tables import COLUMNS, NOTE
+from radcap.report.tables.comparison import COLUMNS, NOTE
 from radcap.settings import Settings
 
 MIB = 2**20

@@ -9,7 +9,8 @@ from typing import Any
 
 from radcap import files, layout
 from radcap.errors import UserError
-from radcap.report import published, tables
+from radcap.report import published
+from radcap.report.tables import comparison
 from radcap.settings import Settings
 
 # Parameters at full size from which on a model is a large one; the study's smallest large model has 7.1e9.
@@ -68,7 +69,7 @@ def read(settings: Settings, plan: Mapping[str, Any]) -> Inputs:
         raise UserError(f"{report} not found; `dvc repro prepare` makes it")
     return Inputs(
         settings,
-        tables.collect(settings),
+        comparison.collect(settings),
         {key: _audit(key) for key in settings.models},
         plan,
         files.read_json(report),

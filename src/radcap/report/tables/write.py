@@ -8,11 +8,11 @@ from pathlib import Path
 
 from radcap import files
 from radcap.report.scores import Scores
-from radcap.report.study import quality, subjects
-from radcap.report.study.examples import Texts, examples
-from radcap.report.study.form import Table, shown
-from radcap.report.study.inputs import Inputs
-from radcap.report.study.render import FORMS
+from radcap.report.tables import dataset_and_models, quality
+from radcap.report.tables.examples import Texts, examples
+from radcap.report.tables.inputs import Inputs
+from radcap.report.tables.render import FORMS
+from radcap.report.tables.table import Table, shown
 
 NOT_COMPARABLE = (
     "The study's figures are not comparable with these: this run trained miniatures of its models, or on other images."
@@ -22,9 +22,9 @@ NOT_COMPARABLE = (
 def tables(inputs: Inputs, scores: Scores, texts: Texts) -> list[Table]:
     """Tables 1 to 7, or as many examples as the settings ask for."""
     made = [
-        subjects.modalities(inputs),
-        subjects.models(inputs),
-        subjects.adapters(inputs),
+        dataset_and_models.modalities(inputs),
+        dataset_and_models.models(inputs),
+        dataset_and_models.adapters(inputs),
         quality.main(inputs),
         quality.prompting(inputs),
         *examples(inputs, scores, texts, count=inputs.settings.report.examples),

@@ -9,10 +9,10 @@ from typing import Any
 
 from radcap.data import articles
 from radcap.report import scores
-from radcap.report.experiments.read import Experiment
+from radcap.report.compare.read import Experiment
 from radcap.report.published import COLUMNS
-from radcap.report.significance import rounded
 from radcap.report.statistics.families import Analysis
+from radcap.report.statistics.significance import rounded
 from radcap.settings import Report
 
 ABSENT = "(absent)"

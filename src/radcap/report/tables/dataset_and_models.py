@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from radcap import layout
-from radcap.report.study.form import Column, Figure, Line, Table, figure
-from radcap.report.study.inputs import Inputs
+from radcap.report.tables.inputs import Inputs
+from radcap.report.tables.table import Column, Figure, Line, Table, figure
 
 ALONE = ("measured",)
 OTHER = "other"

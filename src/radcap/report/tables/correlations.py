@@ -1,4 +1,4 @@
-"""Section 4 of the study: quality against what trains and what it takes, by complexity of the caption, by modality."""
+"""Section 4 of the study: correlations of scores with size, scores by complexity of the reference and by modality."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 import scipy.stats
 
 from radcap.metrics.protocols import PLACES
+from radcap.report.markdown import markdown
 from radcap.report.published import AGGREGATES, COLUMNS
 from radcap.report.scores import Scores, known
-from radcap.report.study.inputs import Inputs
+from radcap.report.tables.comparison import COLUMNS as HEADINGS
+from radcap.report.tables.comparison import number
+from radcap.report.tables.inputs import Inputs
 
-CAUSES = {"percent": "trained percent", "trained": "trained parameters", "params": "size"}
+PREDICTORS = {"percent": "trained percent", "trained": "trained parameters", "params": "size"}
+Rows = Sequence[Mapping[str, Any]]
 
 
 def correlations(inputs: Inputs) -> list[dict[str, Any]]:
@@ -25,7 +29,7 @@ def correlations(inputs: Inputs) -> list[dict[str, Any]]:
     lora = [key for key in inputs.models if inputs.settings.model(key).tuning == "lora"]
     rows = []
     for over, keys in (("LoRA models", lora), ("all models", inputs.models)):
-        for cause in CAUSES:
+        for cause in PREDICTORS:
             for quality in AGGREGATES:
                 measured = [(_cause(inputs, key, cause), inputs.metrics[key].get(quality)) for key in keys]
                 printed = [_printed(inputs, key, cause, quality) for key in keys if key in inputs.study["table4_main"]]
@@ -104,3 +108,50 @@ def by_group(scores: Scores, groups: Sequence[str], order: Sequence[str]) -> lis
         }
         rows.append({"group": group, "n": int(within.sum()), "models": models})
     return rows
+
+
+def page(relations: Mapping[str, Any], *, comparable: bool) -> str:
+    """Correlations, quality by complexity, quality by modality."""
+    study = "the study's" if comparable else "the study's (not comparable)"
+    parts = [
+        "# What quality goes with\n",
+        "## Parameters\n",
+        f"Rank correlations over models, with p of scipy.stats; beside them {study}, of its Tables 2 to 4.\n",
+        correlation_table(relations["correlations"]),
+    ]
+    for name, rows in relations["complexity"].items():
+        parts += [f"## By {name} of the reference\n", group_table(rows, name), *_empty(rows)]
+    parts += ["## By modality\n", group_table(relations["modality"], "modality")]
+    return "\n".join(parts)
+
+
+def correlation_table(rows: Rows) -> str:
+    """One line per set of models, cause and aggregate."""
+    header = ["Over", "Cause", "Quality", "n", "rho", "p", "tau", "p", "study's n", "rho", "p", "tau", "p"]
+    names = ("rho", "rho_p", "tau", "tau_p")
+    lines = [
+        [row["over"], PREDICTORS[row["cause"]], HEADINGS[row["quality"]]]
+        + [
+            text
+            for side in ("measured", "published")
+            for text in (str(row[side]["n"]), *(number(row[side][name]) for name in names))
+        ]
+        for row in rows
+    ]
+    return markdown(header, lines, words=3)
+
+
+def group_table(rows: Rows, name: str) -> str:
+    """A line per model, a column per group with its images; the last aggregate that was scored."""
+    first = rows[0]["models"]
+    shown = list(next(iter(first.values())))
+    if not shown:
+        return "No aggregate was scored.\n"
+    column = shown[-1]
+    header = [f"{HEADINGS[column]}, {name}", *(f"{row['group']} (n={row['n']})" for row in rows)]
+    return markdown(header, [[model, *(number(row["models"][model][column]) for row in rows)] for model in first])
+
+
+def _empty(rows: Rows) -> list[str]:
+    empty = [row["group"] for row in rows if not row["n"]]
+    return [f"No image of the test split has {', '.join(empty)}.\n"] if empty else []

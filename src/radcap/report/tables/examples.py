@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from radcap.report.scores import PLAIN, Scores, known
-from radcap.report.study.form import Column, Figure, Line, Table
-from radcap.report.study.inputs import Inputs
-from radcap.report.tables import COLUMNS as HEADINGS
+from radcap.report.tables.comparison import COLUMNS as HEADINGS
+from radcap.report.tables.inputs import Inputs
+from radcap.report.tables.table import Column, Figure, Line, Table
 
 SHOWN = ("relevance", "factuality", "overall")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from radcap.report.markdown import aligned, markdown
 from radcap.report.published import COLUMNS
-from radcap.report.tables import COLUMNS as HEADINGS
-from radcap.report.tables import number
+from radcap.report.tables.comparison import COLUMNS as HEADINGS
+from radcap.report.tables.comparison import number
 
 TableOf = Callable[[Sequence[str], Sequence[Sequence[str]], int], str]
 SHOWN = ("relevance", "factuality", "overall")

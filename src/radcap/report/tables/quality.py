@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from radcap.report.published import COLUMNS
-from radcap.report.study.form import Column, Figure, Line, Table, figure
-from radcap.report.study.inputs import Inputs
-from radcap.report.tables import COLUMNS as HEADINGS
+from radcap.report.tables.comparison import COLUMNS as HEADINGS
+from radcap.report.tables.inputs import Inputs
+from radcap.report.tables.table import Column, Figure, Line, Table, figure
 
 MODALITY = "modality"
 SCORES = tuple(Column(name, HEADINGS[name]) for name in COLUMNS)

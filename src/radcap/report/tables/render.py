@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from radcap.report.markdown import markdown
-from radcap.report.study.form import SIDES, Figure, Grid, Table, grid
+from radcap.report.tables.table import SIDES, Figure, Grid, Table, grid
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     mark: f"\\{mark}" for mark in "&%$#_{}"
