@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from radcap.report.relations import binned, by_group, correlate
 
 from radcap import files, layout
 from radcap.report import plots, readme, scores, write
 from radcap.report.statistics import significance
-from radcap.report.tables import correlations
+from radcap.report.tables import comparison, correlations
 from radcap.report.tables import inputs as study_inputs
+from radcap.report.tables.correlations import binned, by_group, correlate
 from tests.report import made
 
 
