@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from radcap import files, layout, seeds, settings
-from radcap.caption.lines import read
+from radcap.caption.records import read_captions
 from radcap.data import store
 from radcap.errors import UserError, one_line_errors
 from radcap.metrics.control import shuffled
@@ -26,7 +26,7 @@ def main(key: str) -> None:
 
     variants = {}
     for path in sorted(layout.captions(key).glob("*.jsonl")):
-        made = read(path)
+        made = read_captions(path)
         if [caption.id for caption in made] != ids:
             raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{key}`")
         variants[path.stem] = [caption.caption for caption in made]
@@ -34,7 +34,7 @@ def main(key: str) -> None:
 
     evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=params.active.concept_processes)
     results, details = {}, {}
-    with records.run_record("score", key), files.whole_folder(layout.scores(key)) as out:
+    with records.run_record("score", key), files.atomic_folder(layout.scores(key)) as out:
         for variant, candidates in variants.items():
             measured = evaluator.measure(candidates, references, test["image"])
             write_per_caption(out / f"{variant}.parquet", measured.columns(ids))

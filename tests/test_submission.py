@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radcap import cli, files, layout, submission
-from radcap.caption import lines
+from radcap.caption import records
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.metrics.pairing import read_captions
@@ -166,10 +166,10 @@ def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def write_captions(ids: Sequence[str], *, variant: str = "plain") -> None:
     texts = [("CT,\u2028axial", "end"), ("", "end"), ("MRI of the", "length")]
     made = [
-        lines.Caption(id=id_, variant=variant, raw=text, caption=text, tokens=9, finish=end, logprob=-1.0)
+        records.Caption(id=id_, variant=variant, raw=text, caption=text, tokens=9, finish=end, logprob=-1.0)
         for id_, (text, end) in zip(ids, texts, strict=False)
     ]
-    lines.write(layout.captions("moondream2") / f"{variant}.jsonl", made)
+    records.write_captions(layout.captions("moondream2") / f"{variant}.jsonl", made)
 
 
 def ended(*command: str) -> int:

@@ -76,7 +76,7 @@ def write(name: str, folder: Path, captions: Sequence[str], gpt2: Path) -> Path:
     if name in WRITERS and not place.exists():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         torch.manual_seed(SEED)
-        with files.whole_folder(place) as beside:
+        with files.atomic_folder(place) as beside:
             WRITERS[name](beside, captions, gpt2)
     return place
 

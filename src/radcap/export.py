@@ -30,7 +30,7 @@ def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> N
         shutil.copytree(tuned, out)
         return
     loaded = load_fine_tuned(tuned, base, dtype=dtype)
-    with files.whole_folder(out) as beside:
+    with files.atomic_folder(out) as beside:
         loaded.model.save_pretrained(beside)
         # Fine-tuning leaves tokenizer and image processor as they are, but for image settings of ours.
         for path in _published(base).iterdir():

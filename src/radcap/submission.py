@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from radcap import files
-from radcap.caption.lines import Caption, read
+from radcap.caption.records import Caption, read_captions
 from radcap.errors import UserError
 
 HEADER = "ID,Caption"
@@ -41,7 +41,7 @@ def generated(path: Path, ids: Sequence[str]) -> list[Caption]:
     if not path.exists():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl")))
         raise UserError(f"{path} not found; " + (f"variants there: {there}" if there else f"run `dvc repro {stage}`"))
-    made = read(path)
+    made = read_captions(path)
     if [caption.id for caption in made] != list(ids):
         raise UserError(f"{path}: ids differ from the test split's; run `dvc repro {stage}`")
     return made

@@ -142,7 +142,7 @@ def _into_place(entry: Plan) -> dict[str, str]:
     targets = {file.path: wanted.target(file.path) or Path() for file in entry.files}
     hashes = {file.path: _checked(staged.get(file.path, targets[file.path]), file, repo) for file in entry.files}
     for name, path in staged.items():
-        with files.whole_file(targets[name]) as beside:
+        with files.atomic_file(targets[name]) as beside:
             os.replace(path, beside)
     shutil.rmtree(wanted.staging, ignore_errors=True)
     return hashes

@@ -121,7 +121,7 @@ def unpack(archive: Archive, place: Path) -> None:
     data = _read(archive)
     if hashlib.sha256(data).hexdigest() != archive.sha256:
         raise UserError(f"{archive.url} is not the file that was expected (sha256); nothing is written")
-    with zipfile.ZipFile(io.BytesIO(data)) as packed, files.whole_folder(place) as beside:
+    with zipfile.ZipFile(io.BytesIO(data)) as packed, files.atomic_folder(place) as beside:
         inside = [name for name in packed.namelist() if name.startswith(archive.folder) and not name.endswith("/")]
         for name in inside:
             # Its last part alone, so that no name leads out of the folder.

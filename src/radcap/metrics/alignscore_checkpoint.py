@@ -64,7 +64,7 @@ def convert(ckpt: Path, folder: Path, *, roberta: Path | None = None) -> str:
     _check(ckpt, {name: tuple(t.shape) for name, t in tensors.items()}, wanted)
     digest = files.sha256(ckpt)
     model = str((stored.get("hyper_parameters") or {}).get("model", "unknown"))
-    with files.whole_folder(folder) as beside:
+    with files.atomic_folder(folder) as beside:
         save_file({name: t.float().contiguous() for name, t in tensors.items()}, beside / WEIGHTS, {"format": "pt"})
         for name in parts:
             shutil.copyfile(roberta / name, beside / name)

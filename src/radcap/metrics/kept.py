@@ -37,7 +37,7 @@ class Kept:
         # A process that wants the same set meanwhile waits for it.
         with FileLock(self.folder / "kept.lock"):
             if not path.exists():
-                with files.whole_folder(path) as beside:
+                with files.atomic_folder(path) as beside:
                     make(unique, beside)
                 self._prune(path)
         return path

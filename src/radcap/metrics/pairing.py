@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from radcap.data.folder import SUFFIXES, table
+from radcap.data.folder import SUFFIXES, read_csv
 from radcap.errors import UserError
 
 HEADER = ("ID", "Caption")
@@ -54,7 +54,7 @@ def pair(candidates: Path, references: Path, images: Path | None = None) -> Pair
 def read_captions(path: Path) -> dict[str, str]:
     """{id: caption as written}, in the file's order."""
     found: dict[str, str] = {}
-    for line, cells in table(path, HEADER):
+    for line, cells in read_csv(path, HEADER):
         if len(cells) != len(HEADER):
             raise UserError(f"{path}, line {line}: row has {len(cells)} cells instead of 2")
         if cells[0] in found:

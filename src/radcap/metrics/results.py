@@ -36,5 +36,5 @@ def write_per_caption(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         return pa.float64() if "/" in name else None
 
     arrays = {name: pa.array(list(values), kind(name)) for name, values in columns.items()}
-    with files.whole_file(path) as beside:
+    with files.atomic_file(path) as beside:
         pq.write_table(pa.table(arrays), beside)

@@ -157,7 +157,7 @@ class EmbeddingCache:
             self.images: torch.tensor([list(bytes.fromhex(name)) for name in names], dtype=torch.uint8),
             self.embeddings: torch.stack([merged[name] for name in names]),
         }
-        with files.whole_file(self.path) as beside:
+        with files.atomic_file(self.path) as beside:
             save_file(tensors, beside)
 
     def _tensors(self) -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radcap.data.phantoms.atlas import SHARES, STUDIES
+from radcap.data.phantoms.captions import find_concepts
 from radcap.data.phantoms.case import Case, concepts
-from radcap.data.phantoms.wording import tag
 from radcap.metrics.miniatures.pairs import (
     KINDS,
     LABELS,
@@ -50,11 +50,11 @@ def test_a_pair_is_what_its_kind_says(kind: str, seed: int) -> None:
     assert pair.target in targets
     assert pair.label == label
     assert (pair.candidate == pair.reference) == (kind == "same")
-    assert tag(pair.reference) == {concept.cui for concept in concepts(pair.case)}
+    assert find_concepts(pair.reference) == {concept.cui for concept in concepts(pair.case)}
     if pair.shown is None:
         assert kind == "noise"
     else:
-        assert tag(pair.candidate) == {concept.cui for concept in concepts(pair.shown)}
+        assert find_concepts(pair.candidate) == {concept.cui for concept in concepts(pair.shown)}
         assert wrong_facts(pair.case, pair.shown) in wrong
 
 
@@ -77,7 +77,7 @@ def test_one_wrong_fact_is_that_fact_and_one_that_exists(seed: int) -> None:
     ("other", "wrong"),
     [
         (NODULE, 0),
-        (replace(NODULE, size_mm=40, view=None, look="plain"), 0),
+        (replace(NODULE, size_mm=40, view=None, technique="plain"), 0),
         (replace(NODULE, side="right"), 1),
         (replace(NODULE, modality="pet"), 1),
         (replace(NODULE, finding=None, side=None), 1),
@@ -103,11 +103,11 @@ def test_every_other_fact_comes_up() -> None:
 
 def test_a_case_is_dressed_in_looks_and_sizes_that_exist() -> None:
     rng = np.random.default_rng(0)
-    bare = replace(NODULE, look=None, size_mm=None)
+    bare = replace(NODULE, technique=None, size_mm=None)
     found = [dressed(bare, rng) for _ in range(100)]
-    assert {case.look for case in found} == {"contrast", "plain", None}
+    assert {case.technique for case in found} == {"contrast", "plain", None}
     assert {case.size_mm for case in found} == {20, 25, 30, 35, 40, 45}
-    assert {replace(case, look=None, size_mm=None) for case in found} == {bare}
+    assert {replace(case, technique=None, size_mm=None) for case in found} == {bare}
     assert {dressed(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
     assert {dressed(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
 

@@ -35,7 +35,7 @@ def train_bleurt(folder: Path, *, steps: int, seed: int) -> None:
 
     The same steps and seed give the same bytes on the same kind of processor.
     """
-    with alone(seed, "bleurt") as rng, files.whole_folder(folder) as out:
+    with alone(seed, "bleurt") as rng, files.atomic_folder(folder) as out:
         pairs = draw_pairs(rng, steps=steps)
         texts = {text: preprocess(text) for pair in pairs for text in (pair.reference, pair.candidate)}
         (out / bleurt.TOKENIZER).write_bytes(_sentencepiece(sorted(set(texts.values()))))

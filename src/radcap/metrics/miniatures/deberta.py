@@ -22,7 +22,7 @@ from radcap.errors import UserError
 from radcap.metrics.miniatures.facts import FACTS, NO_FACT, numbers, read
 from radcap.metrics.miniatures.training import alone, batches, descend
 from radcap.metrics.text import preprocess
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 from radcap.models.tokenizers import byte_level_bpe
 
 WIDTH, LAYERS, HEADS, VOCABULARY = 64, 2, 4, 800
@@ -40,10 +40,10 @@ def train_deberta(captions: Sequence[str], folder: Path, *, steps: int, seed: in
     if not len(captions):
         raise UserError("a small DeBERTa cannot be trained on no captions")
     texts = [preprocess(caption) for caption in captions]
-    with alone(seed, "bertscore") as rng, files.whole_folder(folder) as out:
+    with alone(seed, "bertscore") as rng, files.atomic_folder(folder) as out:
         tokenizer = byte_level_bpe(texts, size=VOCABULARY, special=SPECIAL, kind=DebertaTokenizer)
         model = DebertaForMaskedLM(_config(tokenizer))
-        draw_weights(model)
+        initialize_weights(model)
         ordered, facts = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, sum(map(len, FACTS.values())))
         truths = torch.tensor([numbers(read(caption)) for caption in captions])
         mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED, seed=seed)

@@ -28,7 +28,7 @@ from radcap.metrics.miniatures.clip_tokenizer import write_tokenizer
 from radcap.metrics.miniatures.facts import FACTS
 from radcap.metrics.miniatures.image_text_batches import Batch, Drawer
 from radcap.metrics.miniatures.training import alone, descend
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 
 IMAGE: dict[str, Any] = {
     "patch_size": [7, 3, 3],
@@ -108,7 +108,7 @@ def train_image_text(rows: Sequence[Mapping[str, Any]], folder: Path, *, steps: 
     """
     if not len(rows):
         raise UserError("a small MedImageInsight cannot be trained on no rows")
-    with alone(seed, "similarity") as rng, files.whole_folder(folder) as out:
+    with alone(seed, "similarity") as rng, files.atomic_folder(folder) as out:
         tokens = write_tokenizer([row["caption"] for row in rows], out)
         settings = {
             "image_encoder": PUBLISHED["image_encoder"] | IMAGE,
@@ -127,7 +127,7 @@ def train_image_text(rows: Sequence[Mapping[str, Any]], folder: Path, *, steps: 
 
 
 def _start(model: MedImageInsight) -> None:
-    draw_weights(model)
+    initialize_weights(model)
     nn.init.normal_(model.lang_encoder.positional_embedding, std=POSITION_STD)
     for projection in (model.image_projection, model.lang_projection):
         nn.init.normal_(projection, std=projection.shape[0] ** -0.5)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radcap.data.phantoms.captions import caption, pick
 from radcap.data.phantoms.case import Case
-from radcap.data.phantoms.wording import caption, pick
 from radcap.metrics.medimageinsight.image_tower import decode, normalised
 from radcap.metrics.medimageinsight.text_tower import Tokenizer
 from radcap.metrics.miniatures.facts import FACTS, numbers, read
@@ -72,7 +72,7 @@ class Drawer:
         kind = pick(self.rng, KINDS)
         if kind == "wrong side" and case.side is None:
             kind = "wrong finding"
-        # Sizes and looks as rows' captions have them: their lack must not tell that a caption is wrong.
+        # Sizes and techniques as rows' captions have them: their lack must not tell that a caption is wrong.
         return dressed(WRONG[kind](case, self.rng), self.rng)
 
     def _noise(self, rows: Sequence[int]) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from radcap.metrics.miniatures.pairs import Pair, make_pairs
 from radcap.metrics.miniatures.signals import Batch, Example, Signals, collate
 from radcap.metrics.miniatures.training import BATCH, batches, descend
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 
 WIDTH, LAYERS, HEADS = 64, 2, 4
 SIZES: dict[str, Any] = {
@@ -36,7 +36,7 @@ def draw_pairs(rng: np.random.Generator, *, steps: int) -> list[Pair]:
 
 def start(model: nn.Module) -> None:
     """Weights to start from, and no dropout."""
-    draw_weights(model)
+    initialize_weights(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

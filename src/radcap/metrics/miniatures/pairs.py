@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from radcap.data.phantoms.atlas import LR, LRB, SHARES, STUDIES, Finding
+from radcap.data.phantoms.captions import caption, pick
 from radcap.data.phantoms.case import SIZE_STEP_MM, Case, sample_case
-from radcap.data.phantoms.wording import caption, pick
 
 # Every kind of candidate, and its level from the best (0) to the worst.
 LEVELS = {
@@ -104,9 +104,9 @@ def wrong_finding(case: Case, rng: np.random.Generator) -> Case:
 
 
 def wrong_modality(case: Case, rng: np.random.Generator) -> Case:
-    """The case seen by another modality, in a look of that modality."""
+    """The case seen by another modality, in a technique of that modality."""
     modality = pick(rng, tuple(name for name in SHARES if name != case.modality))
-    return replace(case, modality=modality, look=sample_case(rng, modality=modality).look)
+    return replace(case, modality=modality, technique=sample_case(rng, modality=modality).technique)
 
 
 def noise(rng: np.random.Generator) -> str:
@@ -117,11 +117,11 @@ def noise(rng: np.random.Generator) -> str:
 
 
 def dressed(case: Case, rng: np.random.Generator) -> Case:
-    """The case with a look and a size as its examination and its finding may have them."""
-    looks = [look for study in STUDIES if study.modality == case.modality for look in study.looks]
+    """The case with a technique and a size as its examination and its finding may have them."""
+    techniques = [technique for study in STUDIES if study.modality == case.modality for technique in study.techniques]
     sizes = [f for s in STUDIES for f in s.findings if s.anatomy == case.anatomy and f.name == case.finding and f.sizes]
     size = _size(sizes[0], case.side, rng) if sizes else None
-    return replace(case, look=looks[rng.integers(len(looks))], size_mm=size)
+    return replace(case, technique=techniques[rng.integers(len(techniques))], size_mm=size)
 
 
 WRONG = {"wrong side": wrong_side, "wrong finding": wrong_finding, "wrong modality": wrong_modality}
