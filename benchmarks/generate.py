@@ -25,13 +25,13 @@ from benchmarks.generating.others import loop, pipeline
 from benchmarks.generating.ours import worker
 from radcap import layout, settings
 from radcap.adapt.storage import load_fine_tuned
-from radcap.caption.generate import captions
-from radcap.caption.search import Rules
-from radcap.caption.variants import with_labels
+from radcap.caption.generate import generate_captions
+from radcap.caption.search import DecodingOptions
+from radcap.caption.variants import labelled_variant
 from radcap.data import store
 from radcap.models.inputs import encode
 
-RULES = Rules(beams=1, max_new_tokens=64)
+DECODING = DecodingOptions(beams=1, max_new_tokens=64)
 SIDES = ("loop", "pipeline", "inputs", "radcap", "processes")
 COLUMNS = ("loop", "pipeline", "inputs alone", "radcap 1", "radcap {n}", "1 / loop", "{n} / loop", "equal captions")
 
@@ -49,7 +49,7 @@ def main() -> None:
         print(f"equal captions of {options.images} images")
         print("model | bf16: batch 4 as 1 | bf16: 16 as 1 | bf16 as float32 | float32: 4 as 1 | float32: 16 as 1")
         for key in options.models or params.models:
-            print(" | ".join(equal_captions(params, key, images=options.images, rules=RULES)), flush=True)
+            print(" | ".join(equal_captions(params, key, images=options.images, decoding=DECODING)), flush=True)
         return
     print(f"{options.images} images of the train split, {options.threads} cores; captions per second")
     print(" | ".join(["model", *(name.format(n=options.threads) for name in COLUMNS)]), flush=True)
@@ -62,21 +62,24 @@ def measure(params: settings.Settings, key: str, options: argparse.Namespace) ->
     rows = store.read(layout.split("train")).select(range(options.images))
     loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype="float32")
     loaded.model.eval()
-    rules = RULES
-    prompts = with_labels(params, key, "plain", [None] * len(rows)).prompts
+    decoding = DECODING
+    prompts = labelled_variant(params, key, "plain", [None] * len(rows)).prompts
     size = params.active.generate.batch_size
 
     def ours() -> list[str]:
-        made = captions(lambda: loaded, rows, prompts, variant="plain", rules=rules, batch_size=size)
+        made = generate_captions(lambda: loaded, rows, prompts, variant="plain", decoding=decoding, batch_size=size)
         return [one.raw for one in made]
 
-    others = {"loop": loop(loaded, rows, prompts, rules), "pipeline": pipeline(loaded, rows, prompts, rules, size)}
+    others = {
+        "loop": loop(loaded, rows, prompts, decoding),
+        "pipeline": pipeline(loaded, rows, prompts, decoding, size),
+    }
     sides = {f"{name} {n}": with_threads(run, n) for name, run in others.items() if run for n in (1, options.threads)}
     sides["inputs"] = with_threads(
         lambda: [str(len(encode(loaded, *pair))) for pair in zip(rows["image"], prompts, strict=True)], 1
     )
     sides["radcap"] = with_threads(ours, 1)
-    with Several(key, options.images, rules, size, options.threads) as several:
+    with Several(key, options.images, decoding, size, options.threads) as several:
         sides["processes"] = several.run
         seconds, texts = in_turns(sides, options.rounds)
     best = {name: min((seconds[side] for side in seconds if side.split()[0] == name), default=None) for name in SIDES}

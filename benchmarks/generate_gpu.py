@@ -17,10 +17,10 @@ import torch
 from transformers import GenerationConfig
 
 from radcap import settings
-from radcap.caption.decode import decode, placed
-from radcap.caption.search import Rules
-from radcap.models.base import Loaded
-from radcap.models.family import Family, Tensors, family
+from radcap.caption.decode import decode, to_model
+from radcap.caption.search import DecodingOptions
+from radcap.models.base import LoadedModel
+from radcap.models.family import Family, Tensors, get_family
 from radcap.models.inputs import collate
 from radcap.plan import sizes
 
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     loaded = tiny() if options.tiny else full_size()
-    rules = Rules(beams=1, max_new_tokens=options.tokens)
+    decoding = DecodingOptions(beams=1, max_new_tokens=options.tokens)
     given = [example(loaded) for _ in range(options.captions)]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     size = "miniature" if options.tiny else "full size"
@@ -46,7 +46,7 @@ def main() -> None:
 
     sides: dict[str, Callable[[], list[list[int]]]] = {"loop": lambda: one_by_one(loaded, given, options.tokens)}
     for size in options.batch_sizes:
-        sides[f"radcap, batch {size}"] = lambda size=size: batched(loaded, given, rules, size)
+        sides[f"radcap, batch {size}"] = lambda size=size: batched(loaded, given, decoding, size)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     found: dict[str, list[list[int]]] = {}
     for _ in range(options.rounds + 1):
@@ -64,9 +64,9 @@ def main() -> None:
         print(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
-def full_size() -> Loaded:
+def full_size() -> LoadedModel:
     """Weights drawn at random, where the model will run, in bfloat16."""
-    adapter = family("llava")
+    adapter = get_family("llava")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = adapter.config(sizes.full_size(KEY))
     before = torch.get_default_dtype()
@@ -76,13 +76,13 @@ def full_size() -> Loaded:
             model = adapter.build(config).eval()
     finally:
         torch.set_default_dtype(before)
-    return Loaded(adapter, model, tokens_only())
+    return LoadedModel(adapter, model, tokens_only())
 
 
-def tiny() -> Loaded:
-    adapter: Family = family("llava")
+def tiny() -> LoadedModel:
+    adapter: Family = get_family("llava")
     model, _ = adapter.miniature(settings.load().models[KEY].miniature, ["An image."] * 40)
-    return Loaded(adapter, model.eval(), tokens_only())
+    return LoadedModel(adapter, model.eval(), tokens_only())
 
 
 def tokens_only() -> SimpleNamespace:
@@ -90,7 +90,7 @@ def tokens_only() -> SimpleNamespace:
     return SimpleNamespace(tokenizer=SimpleNamespace(eos_token_id=-1, pad_token_id=0))
 
 
-def example(loaded: Loaded) -> Tensors:
+def example(loaded: LoadedModel) -> Tensors:
     """One prompt: random words before and after an image's tokens, and noise for its pixels."""
     config = loaded.model.config
     side, patch = config.vision_config.image_size, config.vision_config.patch_size
@@ -102,22 +102,22 @@ def example(loaded: Loaded) -> Tensors:
 
 
 @torch.inference_mode()
-def one_by_one(loaded: Loaded, given: list[Tensors], tokens: int) -> list[list[int]]:
+def one_by_one(loaded: LoadedModel, given: list[Tensors], tokens: int) -> list[list[int]]:
     # Without an end token nothing ends a caption before its last; transformers takes what is unset from the model's.
     loaded.model.generation_config.eos_token_id = None
     config = GenerationConfig(max_new_tokens=tokens, do_sample=False, pad_token_id=0)
     made = []
     for inputs in given:
         batch = collate([inputs], loaded.family, pad_id=0, side="left")
-        inputs_there = {name: placed(tensor, loaded.model) for name, tensor in batch.items()}
+        inputs_there = {name: to_model(tensor, loaded.model) for name, tensor in batch.items()}
         output = loaded.model.generate(**inputs_there, generation_config=config)
         made.append(output[0, inputs["input_ids"].shape[1] :].tolist())
     return made
 
 
-def batched(loaded: Loaded, given: list[Tensors], rules: Rules, size: int) -> list[list[int]]:
+def batched(loaded: LoadedModel, given: list[Tensors], decoding: DecodingOptions, size: int) -> list[list[int]]:
     parts = [given[start : start + size] for start in range(0, len(given), size)]
-    return [one.tokens for part in parts for one in decode(loaded, part, rules)]
+    return [one.tokens for part in parts for one in decode(loaded, part, decoding)]
 
 
 if __name__ == "__main__":

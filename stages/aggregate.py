@@ -3,7 +3,7 @@
 from radcap.runtime.startup import run_stage
 from radcap import files, layout, settings
 from radcap.data import articles, store
-from radcap.plan import compare, make, table
+from radcap.plan import build, render, study
 from radcap.report import write
 from radcap.report.page.collect import page
 from radcap.report.tables import comparison, inputs
@@ -13,9 +13,9 @@ from radcap.runtime import records, tracking
 def main() -> None:
     params = settings.load()
     with records.run_record("aggregate"):
-        plan = make.make(params, study=compare.read())
+        plan = build.build_plan(params, study=study.read_study())
         files.write_json(layout.REPORTS / "plan.json", plan)
-        files.write_text(layout.REPORTS / "plan.md", table.render(plan, detail=params.lora.strategy))
+        files.write_text(layout.REPORTS / "plan.md", render.render_plan(plan, detail=params.lora.strategy))
         comparison.publish(params)
         given = inputs.read(params, plan)
         overall = comparison.overall(given.metrics)

@@ -14,7 +14,7 @@ def main(key: str) -> None:
     params = settings.load()
     model, profile = params.model(key), params.active
     seed = seeds.set_seed(params.seed, "base", key, threads=profile.threads)
-    with records.run_record("base", key), files.whole_folder(layout.base(key)) as out:
+    with records.run_record("base", key), files.atomic_folder(layout.base(key)) as out:
         if profile.weights == "published":
             base.record_published(
                 out,

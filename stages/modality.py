@@ -5,11 +5,11 @@ from radcap import files, layout, seeds, settings
 from radcap.data import store
 from radcap.modality import classifier
 from radcap.modality.classes import Labels
-from radcap.modality.figures import figures
+from radcap.modality.dataset import PixelDataset
 from radcap.modality.fit import Recipe, fit
-from radcap.modality.pixels import Pixels
+from radcap.modality.metrics import classification_metrics
 from radcap.modality.predict import probabilities
-from radcap.modality.results import Predictions
+from radcap.modality.predictions import Predictions
 from radcap.runtime import records
 from radcap.train.log import as_csv
 
@@ -23,14 +23,14 @@ def main() -> None:
     labels = {name: Labels.of(rows["cuis"], rules) for name, rows in splits.items()}
     missing = labels["train"].missing()
 
-    with records.run_record("modality"), files.whole_folder(layout.MODALITY) as out:
+    with records.run_record("modality"), files.atomic_folder(layout.MODALITY) as out:
         if missing:
             print(f"modality: {missing}; nothing is trained, and nothing predicted")
-            classifier.record_missing(out, missing)
+            classifier.record_untrained(out, missing)
         else:
-            opened = classifier.start(out, rules, weights=profile.weights)
+            opened = classifier.initialize(out, rules, weights=profile.weights)
             train, valid = (
-                Pixels(opened.processor, splits[name]["image"], labels[name].cases, cache=loader.cache)
+                PixelDataset(opened.processor, splits[name]["image"], labels[name].examples, cache=loader.cache)
                 for name in ("train", "valid")
             )
             recipe = Recipe(
@@ -52,7 +52,7 @@ def main() -> None:
             made = Predictions(list(splits[name]["id"]), labels[name].classes, shares)
             made.write(layout.modalities(name))
             if not missing:
-                report[name] = figures(made.labels, [predicted for predicted, _ in made.guesses])
+                report[name] = classification_metrics(made.labels, [predicted for predicted, _ in made.predicted])
                 report[name]["left_out"] = labels[name].left_out
         files.write_json(out / layout.MEANS, report)
         files.write_text(layout.confusion(), made.confusion())

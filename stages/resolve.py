@@ -7,7 +7,7 @@ from radcap.pipeline import resolve
 
 def main() -> None:
     params = settings.load()
-    with files.whole_folder(layout.RESOLVED) as out:
+    with files.atomic_folder(layout.RESOLVED) as out:
         resolve.write(params, out)
 
 

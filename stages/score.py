@@ -10,7 +10,7 @@ from pathlib import Path
 
 from radcap.runtime.startup import run_stage
 from radcap import files, layout, seeds, settings
-from radcap.caption.lines import read
+from radcap.caption.records import read_captions
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.metrics.evaluator import Evaluator, shuffle_captions
@@ -30,7 +30,7 @@ def main(key: str) -> None:
     evaluator = Evaluator(layout.SCORERS, cache=layout.score_cache(), processes=profile.concept_processes)
 
     means, details = {}, {}
-    with records.run_record("score", key), files.whole_folder(layout.scores(key)) as out:
+    with records.run_record("score", key), files.atomic_folder(layout.scores(key)) as out:
         for variant, candidates in captions.items():
             raw_scores = evaluator.score(candidates, references, test["image"])
             write_per_caption(out / f"{variant}.parquet", raw_scores.columns(ids))
@@ -57,7 +57,7 @@ def read_variants(folder: Path, ids: Sequence[str]) -> dict[str, list[str]]:
     """{variant: its captions}. UserError: a file's captions are not those of the ids, in their order."""
     variants = {}
     for path in sorted(folder.glob("*.jsonl")):
-        captions = read(path)
+        captions = read_captions(path)
         if [caption.id for caption in captions] != ids:
             raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{folder.name}`")
         variants[path.stem] = [caption.caption for caption in captions]

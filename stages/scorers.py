@@ -14,7 +14,7 @@ def main() -> None:
     rows = store.read(layout.split("train"))
     # A published text model knows more words than radiology's.
     general = store.read(layout.split("general"))["caption"]
-    with records.run_record("scorers"), files.whole_folder(layout.SCORERS) as out:
+    with records.run_record("scorers"), files.atomic_folder(layout.SCORERS) as out:
         make_scorers(profile.scorers, out, rows=rows, general=general, seed=params.seed)
 
 

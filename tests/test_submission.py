@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radcap import cli, files, layout, submission
-from radcap.caption import lines
+from radcap.caption import records
 from radcap.data import store
 from radcap.errors import UserError
 from tests.conftest import copy_settings, png
@@ -140,12 +140,12 @@ def test_real_captions(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "rocov2_text" / "valid_captions.csv"
     if not source.exists():
         pytest.skip(f"no {source}")
-    captions = submission.read_captions(source)
+    captions = submission.read_submission(source)
     ids, path = list(captions), tmp_path / "s.csv"
     assert submission.check(source, ids) == []
     assert submission.write(path, ids, list(captions.values())) == 0
     assert submission.check(path, ids) == []
-    assert submission.read_captions(path) == captions
+    assert submission.read_submission(path) == captions
     assert submission.check(path, ids[1:] + ids[:1]) == [
         f"line 3: id {ids[1]!r} must stand before {ids[0]!r}, as in the ground truth"
     ]
@@ -165,10 +165,10 @@ def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def write_captions(ids: Sequence[str], *, variant: str = "plain") -> None:
     texts = [("CT,\u2028axial", "end"), ("", "end"), ("MRI of the", "length")]
     made = [
-        lines.Caption(id=id_, variant=variant, raw=text, caption=text, tokens=9, finish=end, logprob=-1.0)
+        records.Caption(id=id_, variant=variant, raw=text, caption=text, tokens=9, finish=end, logprob=-1.0)
         for id_, (text, end) in zip(ids, texts, strict=False)
     ]
-    lines.write(layout.captions("moondream2") / f"{variant}.jsonl", made)
+    records.write_captions(layout.captions("moondream2") / f"{variant}.jsonl", made)
 
 
 def ended(*command: str) -> int:

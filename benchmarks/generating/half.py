@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from radcap import layout, settings
 from radcap.adapt.storage import load_fine_tuned
-from radcap.caption.generate import captions
-from radcap.caption.search import Rules
-from radcap.caption.variants import with_labels
+from radcap.caption.generate import generate_captions
+from radcap.caption.search import DecodingOptions
+from radcap.caption.variants import labelled_variant
 from radcap.data import store
 
 BATCHES = (1, 4, 16)
 
 
-def equal_captions(params: settings.Settings, key: str, *, images: int, rules: Rules) -> list[str]:
+def equal_captions(params: settings.Settings, key: str, *, images: int, decoding: DecodingOptions) -> list[str]:
     """Of a model's captions in bfloat16: how many are the same at batch 4 and 16 as at 1, and as in float32."""
     rows = store.read(layout.split("train")).select(range(images))
-    prompts = with_labels(params, key, "plain", [None] * images).prompts
+    prompts = labelled_variant(params, key, "plain", [None] * images).prompts
     found: dict[str, list[str]] = {}
     for dtype in ("float32", "bfloat16"):
         loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
         for size in BATCHES:
-            made = captions(lambda it=loaded: it, rows, prompts, variant="plain", rules=rules, batch_size=size)
+            made = generate_captions(
+                lambda it=loaded: it, rows, prompts, variant="plain", decoding=decoding, batch_size=size
+            )
             found[f"{dtype} {size}"] = [one.raw for one in made]
     pairs = [(f"bfloat16 {size}", "bfloat16 1") for size in BATCHES[1:]] + [("bfloat16 1", "float32 1")]
     pairs += [(f"float32 {size}", "float32 1") for size in BATCHES[1:]]

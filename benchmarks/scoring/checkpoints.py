@@ -76,7 +76,7 @@ def write(name: str, folder: Path, captions: Sequence[str], gpt2: Path) -> Path:
     if name in WRITERS and not path.exists():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         torch.manual_seed(SEED)
-        with files.whole_folder(path) as unfinished:
+        with files.atomic_folder(path) as unfinished:
             WRITERS[name](unfinished, captions, gpt2)
     return path
 

@@ -9,8 +9,8 @@ import torch
 
 from radcap import settings
 from radcap.adapt.lora import add_lora
-from radcap.models.base import Loaded
-from radcap.models.family import Family, family
+from radcap.models.base import LoadedModel
+from radcap.models.family import Family, get_family
 from radcap.models.inputs import IGNORED
 from radcap.plan.positions import PICTURE_SIDE
 from radcap.plan.sizes import full_size
@@ -57,7 +57,7 @@ def build_model(key: str, *, tiny: bool, device: str) -> tuple[Family, Any, Any]
     """Family, model with new adapters of the strategy targeted, and the configuration of its base."""
     params = settings.load()
     block = params.models[key]
-    model_family = family(block.family)
+    model_family = get_family(block.family)
     torch.manual_seed(1)
     if tiny:
         config = model_family.miniature(block.miniature, ["a nodule in the left lung"] * 9)[0].config
@@ -68,7 +68,7 @@ def build_model(key: str, *, tiny: bool, device: str) -> tuple[Family, Any, Any]
         base = model_family.build(config)
     torch.set_default_dtype(torch.float32)
     update = {"strategy": "targeted", "r": 16, "alpha": 32, "dropout": 0.0}
-    model, _ = add_lora(Loaded(model_family, base, None), params.lora.model_copy(update=update), block.published)
+    model, _ = add_lora(LoadedModel(model_family, base, None), params.lora.model_copy(update=update), block.published)
     return model_family, model.to(device), config
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from radcap import seeds, settings
 from radcap.adapt.lora import add_lora
 from radcap.data import store
-from radcap.models.base import Loaded
-from radcap.models.family import family
-from radcap.models.initial import draw_weights
-from radcap.models.inputs import fill
+from radcap.models.base import LoadedModel
+from radcap.models.family import get_family
+from radcap.models.initialization import initialize_weights
+from radcap.models.inputs import fill_template
 from radcap.train.examples import Examples
 
 # Sizes that replace those of the miniature in params.yaml, so that the ratio of the tower's work to the language
@@ -37,7 +37,7 @@ SENTENCE = "axial coronal sagittal CT MRI of the chest abdomen brain shows a nod
 class Workload:
     """A base model, the same with adapters, and its encoded examples."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     model: Any
     examples: Examples
 
@@ -47,17 +47,17 @@ def workload(key: str, *, strategy: str, tower: bool, rows: int, folder: Path, t
     params = settings.load()
     block = params.models[key]
     seeds.set_seed(1, "benchmark", key, threads=1)
-    model_family = family(block.family)
+    model_family = get_family(block.family)
     size = block.miniature if tiny else block.miniature.model_copy(update=SIZES[key] | LANGUAGE)
     texts = [SENTENCE] * 50
     untrained, processor = model_family.miniature(size, texts)
     if not tiny:
         untrained.resize_token_embeddings(max(VOCABULARY[key], len(model_family.tokenizer(processor))))
-    draw_weights(untrained)
-    loaded = Loaded(model_family, untrained, processor)
+    initialize_weights(untrained)
+    loaded = LoadedModel(model_family, untrained, processor)
     update = {"strategy": strategy, "vision_tower": tower, "r": 16, "alpha": 32, "dropout": 0.0}
     model, _ = add_lora(loaded, params.lora.model_copy(update=update), block.published)
-    prompt = fill(block.template, params.prompt.instruction)
+    prompt = fill_template(block.template, params.prompt.instruction)
     examples = Examples(
         loaded, captioned_noise(folder / "rows.arrow", rows), [prompt] * rows, max_caption_tokens=128, cache=True
     )

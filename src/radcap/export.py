@@ -31,7 +31,7 @@ def export(tuned: Path, base: Path, out: Path, *, merged: bool, dtype: str) -> N
         shutil.copytree(tuned, out)
         return
     loaded = load_fine_tuned(tuned, base, dtype=dtype)
-    with files.whole_folder(out) as unfinished:
+    with files.atomic_folder(out) as unfinished:
         loaded.model.save_pretrained(unfinished)
         # Fine-tuning does not change tokenizer and image processor, except for our image settings.
         for path in _base_files(base).iterdir():

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Atomic writes, and JSON and hashes of files: a file or folder is complete, or it does not exist."""
 
 import contextlib
 import hashlib
@@ -11,40 +11,41 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; it takes its place when the block ends well and is deleted otherwise."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. It is renamed to `path` if the block succeeds, else deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Like whole_file for a folder, which replaces an older one as a whole."""
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Like atomic_file, for a folder. It replaces an existing folder completely."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     try:
-        yield beside
+        yield temporary
         if path.exists():
             shutil.rmtree(path)
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    """Write UTF-8 with \\n line ends."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, in the order given, with a final line end; ValueError on NaN, which is no JSON."""
+    """Write indented JSON with keys in their given order. ValueError for NaN, which is not JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -58,5 +59,5 @@ def sha256(path: Path) -> str:
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:
-    """{relative path: sha256} of every file below a folder, sorted."""
+    """{relative path: SHA-256} of every file below a folder, sorted by path."""
     return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}

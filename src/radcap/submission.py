@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from radcap import files
-from radcap.caption.lines import Caption, read
-from radcap.data.folder import SUFFIXES, table
+from radcap.caption.records import Caption, read_captions
+from radcap.data.folder import SUFFIXES, read_csv
 from radcap.errors import UserError
 
 COLUMNS = ("ID", "Caption")
@@ -48,7 +48,7 @@ def read_generated(path: Path, ids: Sequence[str]) -> list[Caption]:
     if not path.exists():
         others = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl")))
         raise UserError(f"{path} not found; " + (f"variants there: {others}" if others else f"run `dvc repro {stage}`"))
-    captions = read(path)
+    captions = read_captions(path)
     if [caption.id for caption in captions] != list(ids):
         raise UserError(f"{path}: ids differ from the test split's; run `dvc repro {stage}`")
     return captions
@@ -180,7 +180,7 @@ def read_scoring_inputs(candidates: Path, references: Path, images: Path | None 
 
     UserError: a file or folder is missing, ids differ or repeat, or a row does not have two cells.
     """
-    candidate_captions, reference_captions = read_captions(candidates), read_captions(references)
+    candidate_captions, reference_captions = read_submission(candidates), read_submission(references)
     if missing := reference_captions.keys() - candidate_captions.keys():
         raise UserError(f"{candidates} lacks {len(missing)} of the ids of {references}, first {min(missing)!r}")
     if unknown := candidate_captions.keys() - reference_captions.keys():
@@ -196,10 +196,10 @@ def read_scoring_inputs(candidates: Path, references: Path, images: Path | None 
     )
 
 
-def read_captions(path: Path) -> dict[str, str]:
+def read_submission(path: Path) -> dict[str, str]:
     """{id: caption as written}, in the order of the file."""
     captions: dict[str, str] = {}
-    for line, cells in table(path, COLUMNS):
+    for line, cells in read_csv(path, COLUMNS):
         if len(cells) != len(COLUMNS):
             raise UserError(f"{path}, line {line}: row has {len(cells)} cells instead of 2")
         if cells[0] in captions:

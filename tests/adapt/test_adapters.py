@@ -11,12 +11,12 @@ from radcap.adapt.audit import AuditError, audit
 from radcap.adapt.lora import add_lora, four_bit_options, is_tied
 from radcap.adapt.storage import load_fine_tuned, save_fine_tuned
 from radcap.adapt.strategies import Targets, trained_components
-from radcap.caption.generate import captions
-from radcap.caption.search import Rules
+from radcap.caption.generate import generate_captions
+from radcap.caption.search import DecodingOptions
 from radcap.errors import UserError
 from radcap.export import export
 from radcap.models import base
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from tests.caption.test_generate import rows  # noqa: F401
 from tests.models.test_base import logits
 from tests.models_for_tests import KEYS, LORA_KEYS, PARAMS, fresh
@@ -118,11 +118,11 @@ def test_saved_reloaded_and_merged_gives_the_same_logits(key: str, strategy: str
     untouched = logits(base.load(tmp_path / "base", dtype="float32"), key)
     change_trainable(model)
     save_fine_tuned(loaded, model, tmp_path / "tuned", base_folder=tmp_path / "base")
-    expected = logits(base.Loaded(loaded.family, model, loaded.processor), key)
+    expected = logits(base.LoadedModel(loaded.family, model, loaded.processor), key)
     assert not torch.allclose(untouched, expected, atol=1e-2)
 
     by_peft = PeftModel.from_pretrained(base.load(tmp_path / "base", dtype="float32").model, tmp_path / "tuned")
-    assert torch.allclose(logits(base.Loaded(loaded.family, by_peft, loaded.processor), key), expected, atol=1e-4)
+    assert torch.allclose(logits(base.LoadedModel(loaded.family, by_peft, loaded.processor), key), expected, atol=1e-4)
     merged = load_fine_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
     assert torch.allclose(logits(merged, key), expected, atol=1e-4)
     assert is_tied(merged) == was_tied
@@ -138,11 +138,13 @@ def test_exported_weights_give_the_same_captions_as_the_adapter(key: str, tmp_pa
     change_trainable(model)
     save_fine_tuned(loaded, model, tmp_path / "tuned", base_folder=tmp_path / "base")
     export(tmp_path / "tuned", tmp_path / "base", tmp_path / "merged", merged=True, dtype="float32")
-    options = {"variant": "plain", "batch_size": 2, "rules": Rules(beams=1, max_new_tokens=8)}
-    prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
+    options = {"variant": "plain", "batch_size": 2, "decoding": DecodingOptions(beams=1, max_new_tokens=8)}
+    prompts = [fill_template(PARAMS.models[key].template, "Describe it.")] * len(rows)
     adapter = load_fine_tuned(tmp_path / "tuned", tmp_path / "base", dtype="float32")
     exported = base.load_weights(loaded.family, str(tmp_path / "merged"), revision=None, dtype="float32")
-    by_exported, by_adapter = (captions(lambda it=it: it, rows, prompts, **options) for it in (exported, adapter))
+    by_exported, by_adapter = (
+        generate_captions(lambda it=it: it, rows, prompts, **options) for it in (exported, adapter)
+    )
     assert by_exported == by_adapter
 
 

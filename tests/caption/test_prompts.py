@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from radcap import files, layout
-from radcap.caption.prompts import own_labels, predicted_labels, prompt, training_prompts
-from radcap.caption.variants import fingerprint, rules, variants
+from radcap.caption.prompts import labels_from_concepts, predicted_labels, prompt, training_prompts
+from radcap.caption.variants import decoding_options, fingerprint, variants
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
-from radcap.modality.results import Predictions
+from radcap.modality.predictions import Predictions
 from tests.models_for_tests import KEYS, LORA_KEYS, PARAMS
 
 SAID = "{modality} image. {instruction}"
@@ -59,7 +59,7 @@ def test_a_prediction_is_said_from_the_threshold_on(guess, threshold: float, exp
 
 
 def test_own_labels_are_those_of_the_concepts() -> None:
-    assert own_labels(CUIS.values()) == ["ct", "x-ray", None, None]
+    assert labels_from_concepts(CUIS.values()) == ["ct", "x-ray", None, None]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -130,7 +130,7 @@ def test_what_decides_captions_is_in_their_fingerprint_and_nothing_else(test_spl
         sample = PARAMS.active.model_copy(update={"generate": generate})
         return PARAMS.model_copy(update={"profiles": {**PARAMS.profiles, "sample": sample}})
 
-    assert rules(PARAMS, key).max_new_tokens == 31
+    assert decoding_options(PARAMS, key).max_new_tokens == 31
     same = mark()
     assert {mark(), mark(profile(processes=4)), mark(changed("train", max_grad_norm=0.5))} == {same}
     others = [

@@ -28,13 +28,13 @@ ROCOV2 = "ID,PMCID,Attribution,Link\nA,PMC1,CC BY,x\nB, PMC1 ,CC BY,x\nC,,CC BY,
 def test_articles_of_a_folder(tmp_path: Path, text: str | None, known: dict[str, str]) -> None:
     if text is not None:
         (tmp_path / articles.SOURCE).write_text(text, encoding="utf-8")
-    assert articles.of_folder(tmp_path) == known
+    assert articles.read_source(tmp_path) == known
 
 
 def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / articles.SOURCE).write_bytes(b"ID,PMCID\n\xff,1\n")
     with pytest.raises(UserError, match=r"license_information.csv is not UTF-8 \(byte 9\)$"):
-        articles.of_folder(tmp_path)
+        articles.read_source(tmp_path)
 
 
 def test_what_is_written_is_read_in_the_order_of_the_images(tmp_path: Path) -> None:

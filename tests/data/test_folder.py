@@ -26,8 +26,8 @@ def test_every_bad_row_is_refused_with_its_reason(rocov2) -> None:
     (root / "train" / "twice.jpg").write_bytes(png())
     with (root / "train_captions.csv").open("a") as stream:
         stream.write("three,cells,here\r\n\r\n")
-    found = list(folder.read(root, "train"))
-    assert [(row.line, row.id, row.reason) for row in found if isinstance(row, folder.Refused)] == [
+    found = list(folder.read_rows(root, "train"))
+    assert [(row.line, row.id, row.reason) for row in found if isinstance(row, folder.QuarantinedRow)] == [
         (3, "../evil", "id is no plain file name"),
         (4, "good", "duplicate id"),
         (5, "empty", "caption is empty"),
@@ -72,7 +72,7 @@ def test_an_unusable_folder_is_one_clear_line(rocov2, damage, message: str) -> N
     root = rocov2({})
     damage(root)
     with pytest.raises(UserError) as caught:
-        list(folder.read(root, "train"))
+        list(folder.read_rows(root, "train"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_a_malformed_concepts_row_is_one_clear_line(rocov2) -> None:
     root = rocov2({})
     (root / "train_concepts.csv").write_text("ID,CUIs\ntrain_1,C1,C2\n")
     with pytest.raises(UserError, match=r"train_concepts.csv, line 2: row has 3 cells instead of 2$"):
-        list(folder.read(root, "train"))
+        list(folder.read_rows(root, "train"))
 
 
 @pytest.mark.parametrize("place", ["train_images", "train_images/train"])
@@ -90,14 +90,14 @@ def test_images_may_lie_as_the_archives_unpack(rocov2, place: str) -> None:
     target = root / place
     target.parent.mkdir(parents=True, exist_ok=True)
     (root / "train").rename(target)
-    assert [row.id for row in folder.read(root, "train")] == ["train_1", "train_2"]
+    assert [row.id for row in folder.read_rows(root, "train")] == ["train_1", "train_2"]
 
 
 def test_concepts_may_be_absent_or_empty(rocov2) -> None:
     root = rocov2({})
     (root / "train_concepts.csv").write_text("ID,CUIs\ntrain_1,\n")
     (root / "valid_concepts.csv").unlink()
-    assert [row.cuis for split in ("train", "valid") for row in folder.read(root, split)] == [()] * 4
+    assert [row.cuis for split in ("train", "valid") for row in folder.read_rows(root, split)] == [()] * 4
 
 
 def test_real_captions_survive(real_data: Path, tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_real_captions_survive(real_data: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((source.parent / name).read_bytes())
     for id_ in ids:
         (tmp_path / "valid" / f"{id_}.png").write_bytes(png())
-    found = list(folder.read(tmp_path, "valid"))
-    refused = [row for row in found if isinstance(row, folder.Refused)]
+    found = list(folder.read_rows(tmp_path, "valid"))
+    refused = [row for row in found if isinstance(row, folder.QuarantinedRow)]
     assert len(found) == len(ids) == 9904
     assert {row.reason for row in refused} <= {"caption is empty"}
     assert all(len(row.caption.splitlines()) == 1 for row in found if isinstance(row, store.Row))

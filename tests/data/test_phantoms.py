@@ -15,13 +15,13 @@ from PIL import Image
 
 from radcap.data.phantoms import lexicon
 from radcap.data.phantoms.atlas import SHARES, STUDIES
+from radcap.data.phantoms.captions import caption, find_concepts
 from radcap.data.phantoms.case import Case, concepts, relative_size, sample_case
-from radcap.data.phantoms.diagrams import BODIES, MARKS, diagram
+from radcap.data.phantoms.dataset import row_id, write_dataset
+from radcap.data.phantoms.diagrams import BODIES, MARKS, draw_diagram
 from radcap.data.phantoms.draw import draw
-from radcap.data.phantoms.general import picture
-from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, LOOK, MODALITY, VIEW
-from radcap.data.phantoms.wording import caption, tag
-from radcap.data.phantoms.write import row_id, write
+from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, MODALITY, TECHNIQUE, VIEW
+from radcap.data.phantoms.shapes import draw_scene
 
 COUNTS = {"train": 60, "valid": 50, "test": 50}
 SEEDS = st.integers(0, 2**32 - 1)
@@ -30,7 +30,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("phantoms")
-    write(path, counts=COUNTS, seed=7)
+    write_dataset(path, counts=COUNTS, seed=7)
     return path
 
 
@@ -59,7 +59,7 @@ def test_every_row_of_the_atlas_is_sampled_and_named() -> None:
     assert {case.finding for case in cases} - {None} == set(FINDINGS)
     assert {case.anatomy for case in cases} == set(ANATOMY)
     assert {case.modality for case in cases} == set(MODALITY) == set(SHARES)
-    assert {case.look for case in cases} - {None} == set(LOOK)
+    assert {case.technique for case in cases} - {None} == set(TECHNIQUE)
     assert {case.view for case in cases} - {None} == set(VIEW)
 
 
@@ -86,7 +86,7 @@ def test_a_tagger_finds_exactly_the_concepts(seed: int) -> None:
     rng = np.random.default_rng(seed)
     case = sample_case(rng)
     text = caption(case, rng)
-    assert tag(text) == {concept.cui for concept in concepts(case)}, text
+    assert find_concepts(text) == {concept.cui for concept in concepts(case)}, text
     assert text.isascii()
     assert text.endswith(".")
     assert "  " not in text
@@ -107,16 +107,18 @@ def test_captions_have_the_length_and_variety_of_the_real_ones() -> None:
 @given(SEEDS)
 @settings(max_examples=300, deadline=None)
 def test_no_diagrams_caption_can_be_a_phantoms(seed: int) -> None:
-    _, text = diagram(np.random.default_rng(seed))
+    _, text = draw_diagram(np.random.default_rng(seed))
     core = lambda *names: frozenset(lexicon.find(name).cui for name in names if name)  # noqa: E731
     sides = core("left", "right", "bilateral")
-    assert tag(text) - sides not in {core(s.modality, s.anatomy, f.name) for s in STUDIES for f in s.findings}, text
+    assert find_concepts(text) - sides not in {
+        core(s.modality, s.anatomy, f.name) for s in STUDIES for f in s.findings
+    }, text
 
 
 def test_diagrams_have_no_word_of_their_own() -> None:
     rng = np.random.default_rng(3)
     words = lambda texts: {word.strip(".,()") for text in texts for word in text.lower().split()}  # noqa: E731
-    own = words(diagram(rng)[1] for _ in range(1500)) - words(caption(sample_case(rng), rng) for _ in range(6000))
+    own = words(draw_diagram(rng)[1] for _ in range(1500)) - words(caption(sample_case(rng), rng) for _ in range(6000))
     # Sizes and plurals that no phantom happens to have remain.
     assert all(word[0].isdigit() or word in FORMS for word in own), own
 
@@ -224,16 +226,18 @@ def test_each_quirk_occurs_in_every_split_of_50_rows(folder: Path, split: str) -
 
 def test_ordinary_rows_say_what_the_concepts_list(folder: Path) -> None:
     texts, listed = captions(folder, "train"), cuis(folder, "train_concepts.csv")
-    wrong = [row for row, (text, row_cuis) in enumerate(zip(texts, listed, strict=True)) if tag(text) != row_cuis]
+    wrong = [
+        row for row, (text, row_cuis) in enumerate(zip(texts, listed, strict=True)) if find_concepts(text) != row_cuis
+    ]
     # Blank, short, without modality, with two.
     assert wrong == [7, 11, 31, 37]
 
 
 def test_the_same_arguments_give_the_same_bytes_and_a_bigger_split_the_same_rows(folder: Path, tmp_path: Path) -> None:
-    write(tmp_path / "again", counts=COUNTS, seed=7)
+    write_dataset(tmp_path / "again", counts=COUNTS, seed=7)
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     assert filecmp.cmpfiles(folder, tmp_path / "again", names, shallow=False)[1:] == ([], [])
-    write(tmp_path / "less", counts={"train": 40}, seed=7)
+    write_dataset(tmp_path / "less", counts={"train": 40}, seed=7)
     assert list(captions(tmp_path / "less", "train")) == list(captions(folder, "train"))[:40]
     pictures = [str(path.relative_to(tmp_path / "less")) for path in (tmp_path / "less" / "train").iterdir()]
     assert filecmp.cmpfiles(folder, tmp_path / "less", pictures, shallow=False)[1:] == ([], [])
@@ -241,7 +245,7 @@ def test_the_same_arguments_give_the_same_bytes_and_a_bigger_split_the_same_rows
 
 def test_unknown_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'dev' is not one of train, valid, test"):
-        write(tmp_path, counts={"dev": 1}, seed=0)
+        write_dataset(tmp_path, counts={"dev": 1}, seed=0)
 
 
 def test_every_word_of_a_diagram_has_a_look_of_its_own() -> None:
@@ -252,8 +256,8 @@ def test_every_word_of_a_diagram_has_a_look_of_its_own() -> None:
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
 def test_diagrams_are_coloured_and_repeat(seed: int) -> None:
-    image, text = diagram(np.random.default_rng(seed))
-    again, same = diagram(np.random.default_rng(seed))
+    image, text = draw_diagram(np.random.default_rng(seed))
+    again, same = draw_diagram(np.random.default_rng(seed))
     assert (image.tobytes(), text) == (again.tobytes(), same)
     assert all(96 <= length <= 160 for length in image.size)
     # Radiology is grey; a diagram's body has a hue.
@@ -264,8 +268,8 @@ def test_diagrams_are_coloured_and_repeat(seed: int) -> None:
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
 def test_general_pictures_match_their_size_range(seed: int) -> None:
-    image, text = picture(np.random.default_rng(seed))
+    image, text = draw_scene(np.random.default_rng(seed))
     assert image.mode == "RGB"
     assert all(96 <= length <= 160 for length in image.size)
     assert text.endswith(" background.")
-    assert not tag(text) - {lexicon.find(side).cui for side in ("left", "right")}
+    assert not find_concepts(text) - {lexicon.find(side).cui for side in ("left", "right")}

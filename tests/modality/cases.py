@@ -15,8 +15,8 @@ from radcap.data import store
 from radcap.modality import classifier
 from radcap.modality.classes import Labels
 from radcap.modality.classifier import Classifier
+from radcap.modality.dataset import PixelDataset
 from radcap.modality.fit import Recipe, fit
-from radcap.modality.pixels import Pixels
 from radcap.settings import Modality, ModalityMiniature, ProfileModality
 from tests.models_for_tests import PARAMS
 
@@ -64,9 +64,9 @@ def write_split(path: Path, number: int, *, cuis: tuple[tuple[str, ...], ...] = 
 def train(rows: Any, *, rules: Modality = RULES, workers: int = 0, cache: bool = True, **run: object):
     """A classifier trained on the rows, which are its validation rows too, and its log."""
     seed = seeds.set_seed(1, "test", threads=1)
-    made: Classifier = classifier.miniature(rules.miniature)
+    made: Classifier = classifier.build_miniature(rules.miniature)
     labels = Labels.of(rows["cuis"], rules)
-    pixels = Pixels(made.processor, rows["image"], labels.cases, cache=cache)
+    pixels = PixelDataset(made.processor, rows["image"], labels.examples, cache=cache)
     recipe = Recipe(rules=rules, run=RUN.model_copy(update=run), counts=labels.counts, seed=seed, workers=workers)
     return made, fit(made, pixels, pixels, recipe)
 

@@ -52,10 +52,10 @@ def test_what_is_left_out_is_counted(none: str, several: str, classes: tuple, le
     made = Labels.of(ROWS, PARAMS.modality.model_copy(update={"none": none, "several": several}))
     assert (made.classes, made.left_out) == (classes, left_out)
     report = made.report()
-    assert report["n"] == len(made.cases) == sum(report["classes"].values())
+    assert report["n"] == len(made.examples) == sum(report["classes"].values())
     assert report["n"] + sum(left_out.values()) == len(ROWS)
-    assert [CLASSES[index] for _, index in made.cases] == [name for name in classes if name]
-    assert [row for row, _ in made.cases] == [row for row, name in enumerate(classes) if name]
+    assert [CLASSES[index] for _, index in made.examples] == [name for name in classes if name]
+    assert [row for row, _ in made.examples] == [row for row, name in enumerate(classes) if name]
 
 
 TRAIN = [

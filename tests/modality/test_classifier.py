@@ -17,7 +17,7 @@ from radcap.modality import classifier
 from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
 from radcap.modality.predict import classify, open_classifier, probabilities
-from radcap.modality.results import best
+from radcap.modality.predictions import most_likely
 from tests.modality.cases import RULES, picture, published_layout, train, write_split
 
 IMAGES = [picture(index % 3, index) for index in range(11)]
@@ -27,7 +27,7 @@ IMAGES = [picture(index % 3, index) for index in range(11)]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Path]:
     folder = tmp_path_factory.mktemp("trained")
     made, _ = train(write_split(folder / "rows.arrow", 30), epochs=8)
-    classifier.start(folder / "model", RULES, weights="miniature")
+    classifier.initialize(folder / "model", RULES, weights="miniature")
     made.save(folder / "model")
     return made, folder / "model"
 
@@ -63,7 +63,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours(trained: tuple[Classifie
     for batch_size in (2, 7, 64):
         found = probabilities(trained[0], IMAGES, batch_size=batch_size)
         np.testing.assert_allclose(found, wanted, atol=1.1e-5, rtol=0)
-        assert [name for name, _ in best(found)] == [name for name, _ in best(wanted)]
+        assert [name for name, _ in most_likely(found)] == [name for name, _ in most_likely(wanted)]
     backwards = probabilities(trained[0], IMAGES[::-1], batch_size=4)[::-1]
     np.testing.assert_allclose(backwards, wanted, atol=1.1e-5, rtol=0)
     np.testing.assert_allclose(wanted.sum(1), 1, atol=1e-4)
@@ -103,7 +103,7 @@ def test_other_classes_are_refused(copy: Path) -> None:
 def test_a_folder_without_classifier_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"base.json not found; `dvc repro modality` makes the modality classifier"):
         open_classifier(tmp_path)
-    classifier.record_missing(tmp_path, "there was nothing to learn from")
+    classifier.record_untrained(tmp_path, "there was nothing to learn from")
     with pytest.raises(UserError, match=r"holds no modality classifier: there was nothing to learn from"):
         open_classifier(tmp_path)
 
@@ -115,7 +115,7 @@ def hub_copy(tmp_path: Path) -> Path:
 
 def start(checkpoint: Path, out: Path) -> Classifier:
     rules = RULES.model_copy(update={"checkpoint": str(checkpoint)})
-    return classifier.start(out, rules, weights="published")
+    return classifier.initialize(out, rules, weights="published")
 
 
 def test_published_weights_are_all_loaded_under_a_fresh_head(hub_copy: Path, tmp_path: Path) -> None:
@@ -192,6 +192,6 @@ def test_the_settings_are_those_of_resnet_50() -> None:
     with torch.device("meta"):
         model = ResNetForImageClassification(ResNetConfig(num_labels=1000))
     assert model.num_parameters() == 25_557_032
-    made = classifier.miniature(RULES.miniature).model.config
+    made = classifier.build_miniature(RULES.miniature).model.config
     for name in ("layer_type", "hidden_act", "downsample_in_first_stage", "downsample_in_bottleneck"):
         assert getattr(made, name) == getattr(model.config, name)

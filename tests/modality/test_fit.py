@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from radcap.modality.augment import augment
 from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
+from radcap.modality.dataset import augment
 from radcap.modality.fit import class_weights
 from radcap.settings import Augmentation
 from radcap.train.log import as_csv

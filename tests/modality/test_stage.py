@@ -17,7 +17,7 @@ from radcap.data.prepare import prepare
 from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
 from radcap.modality.predict import open_classifier, probabilities
-from radcap.modality.results import read_predictions
+from radcap.modality.predictions import read_predictions
 from tests.conftest import copy_settings
 from tests.modality.cases import CUIS, published_layout, write_split
 from tests.models_for_tests import PARAMS, ROOT

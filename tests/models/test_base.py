@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from radcap.errors import UserError
 from radcap.models import base
-from radcap.models.inputs import collate, encode, fill
+from radcap.models.inputs import collate, encode, fill_template
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 
 
-def logits(loaded: base.Loaded, key: str) -> torch.Tensor:
-    features, _ = encode(loaded, png(), fill(PARAMS.models[key].template, "Describe it."))
+def logits(loaded: base.LoadedModel, key: str) -> torch.Tensor:
+    features, _ = encode(loaded, png(), fill_template(PARAMS.models[key].template, "Describe it."))
     batch = collate([features], loaded.family, pad_id=0, side="left")
     with torch.inference_mode():
         return loaded.model.eval()(**batch).logits

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from radcap import files
 from radcap.errors import UserError
 from radcap.models import base
-from radcap.models.base import Loaded
+from radcap.models.base import LoadedModel
 from radcap.models.families import cnn_transformer
 from radcap.models.families.cnn_transformer import FAMILY, chexnet
 from radcap.models.families.cnn_transformer.encoder import CnnEncoder, CnnEncoderConfig, densenet
-from radcap.models.family import family
-from radcap.models.initial import draw_weights
+from radcap.models.family import get_family
+from radcap.models.initialization import initialize_weights
 from radcap.models.inputs import collate, encode
 from radcap.settings import Miniature
 from tests.conftest import png
@@ -42,18 +42,18 @@ TINY = Miniature(
 
 
 @pytest.fixture
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     """A miniature whose batch norms have seen something."""
     torch.manual_seed(0)
     model, processor = FAMILY.miniature(TINY, TEXTS)
-    draw_weights(model)
+    initialize_weights(model)
     with torch.no_grad():
         for _ in range(5):
             model.train().encoder(torch.randn(4, 3, 32, 32) + 1)
-    return Loaded(FAMILY, model.eval(), processor)
+    return LoadedModel(FAMILY, model.eval(), processor)
 
 
-def logits(loaded: Loaded, seeds: tuple[int, ...] = (0,)) -> torch.Tensor:
+def logits(loaded: LoadedModel, seeds: tuple[int, ...] = (0,)) -> torch.Tensor:
     examples = [encode(loaded, png(seed), "", caption="CT.", max_caption_tokens=8)[0] for seed in seeds]
     batch = collate(examples, FAMILY, pad_id=0, side="right")
     with torch.inference_mode():
@@ -188,7 +188,7 @@ def test_full_sizes_are_the_studys() -> None:
     folder = ROOT / "src/radcap/models/full_size"
     sizes = {"cnn_transformer": 48.2, "vision_gpt2": 239.2}
     for key, millions in sizes.items():
-        adapter = family(key)
+        adapter = get_family(key)
         with torch.device("meta"):
             model = adapter.build(adapter.config(json.loads((folder / f"{key}.json").read_text())))
         assert model.num_parameters() / 1e6 == pytest.approx(millions, abs=0.05)
@@ -201,7 +201,7 @@ def test_full_sizes_are_the_studys() -> None:
             assert parts["vision"] == 6_953_856
 
 
-def test_every_module_has_a_component_and_a_kind(loaded: Loaded) -> None:
+def test_every_module_has_a_component_and_a_kind(loaded: LoadedModel) -> None:
     inventory = FAMILY.inventory(loaded.model)
     assert [module for module in inventory if "other" in (module.component, module.kind)] == []
     head = next(module for module in inventory if module.component == "head")
@@ -209,7 +209,7 @@ def test_every_module_has_a_component_and_a_kind(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("shard", ["5GB", "40KB"])
-def test_saved_weights_load_as_they_were(loaded: Loaded, tmp_path: Path, shard: str) -> None:
+def test_saved_weights_load_as_they_were(loaded: LoadedModel, tmp_path: Path, shard: str) -> None:
     loaded.model.save_pretrained(tmp_path, max_shard_size=shard)
     FAMILY.save_processor(loaded.processor, str(tmp_path))
     shards = len(list(tmp_path.glob("model*.safetensors")))
@@ -221,7 +221,7 @@ def test_saved_weights_load_as_they_were(loaded: Loaded, tmp_path: Path, shard: 
     assert "auto_map" not in (tmp_path / "config.json").read_text()
 
 
-def test_missing_statistics_are_an_error(loaded: Loaded, tmp_path: Path) -> None:
+def test_missing_statistics_are_an_error(loaded: LoadedModel, tmp_path: Path) -> None:
     base.save_miniature(loaded, tmp_path, family_name="cnn_transformer")
     state = load_file(tmp_path / "model.safetensors")
     state.pop("encoder.densenet.norm5.running_var")
@@ -233,7 +233,7 @@ def test_missing_statistics_are_an_error(loaded: Loaded, tmp_path: Path) -> None
 # Behaviour
 
 
-def test_a_picture_does_not_see_its_batch(loaded: Loaded) -> None:
+def test_a_picture_does_not_see_its_batch(loaded: LoadedModel) -> None:
     together = logits(loaded, (0, 1, 2))
     for index in range(3):
         assert torch.allclose(together[index], logits(loaded, (index,))[0], atol=1e-5)
@@ -241,7 +241,7 @@ def test_a_picture_does_not_see_its_batch(loaded: Loaded) -> None:
     assert not torch.allclose(logits(loaded, (0, 1, 2))[0], together[0], atol=1e-2)
 
 
-def test_a_frozen_densenet_keeps_its_statistics(loaded: Loaded) -> None:
+def test_a_frozen_densenet_keeps_its_statistics(loaded: LoadedModel) -> None:
     def moved() -> bool:
         before = {name: tensor.clone() for name, tensor in loaded.model.encoder.densenet.named_buffers()}
         loaded.model.train()
@@ -257,7 +257,7 @@ def test_a_frozen_densenet_keeps_its_statistics(loaded: Loaded) -> None:
     assert moved()
 
 
-def test_every_weight_gets_a_gradient(loaded: Loaded) -> None:
+def test_every_weight_gets_a_gradient(loaded: LoadedModel) -> None:
     loaded.model.train()
     example, _ = encode(loaded, png(), "", caption="CT of the chest.", max_caption_tokens=8)
     example.pop("labels")
@@ -265,7 +265,7 @@ def test_every_weight_gets_a_gradient(loaded: Loaded) -> None:
     assert [name for name, p in loaded.model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_other_picture_sizes_are_an_error(loaded: Loaded) -> None:
+def test_other_picture_sizes_are_an_error(loaded: LoadedModel) -> None:
     with pytest.raises(ValueError, match="the model takes 32 x 32"):
         loaded.model.encoder(torch.zeros(1, 3, 8, 8))
 

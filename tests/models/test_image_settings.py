@@ -7,7 +7,7 @@ import pytest
 
 from radcap.errors import UserError
 from radcap.models import base
-from radcap.models.inputs import encode, fill
+from radcap.models.inputs import encode, fill_template
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 
@@ -32,7 +32,7 @@ def checkpoint(tmp_path: Path):
 @pytest.mark.parametrize(("key", "image", "name", "shape"), CASES)
 def test_settings_are_recorded_and_applied(checkpoint, tmp_path: Path, key: str, image, name: str, shape) -> None:
     options = {"family_name": PARAMS.models[key].family, "checkpoint": str(checkpoint(key)), "revision": "main"}
-    prompt, picture = fill(PARAMS.models[key].template, "x"), png(size=(128, 64))
+    prompt, picture = fill_template(PARAMS.models[key].template, "x"), png(size=(128, 64))
     lengths = {}
     for label, given in (("own", {}), ("changed", image)):
         record = base.record_published(tmp_path / label, image=given, **options)

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radcap.models.inputs import IGNORED, collate, encode, fill
+from radcap.models.inputs import IGNORED, collate, encode, fill_template
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
 
 
 def prompt(key: str) -> str:
-    return fill(PARAMS.models[key].template, "Describe it.")
+    return fill_template(PARAMS.models[key].template, "Describe it.")
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -19,11 +19,11 @@ def test_labels_are_the_caption_and_its_end(key: str) -> None:
     loaded = shared(key)
     given_only, _ = encode(loaded, png(), prompt(key))
     features, cut = encode(loaded, png(), prompt(key), caption="CT of the chest.", max_caption_tokens=64)
-    ids, labels = features[loaded.family.ids][0], features["labels"][0]
+    ids, labels = features[loaded.family.ids_name][0], features["labels"][0]
     learned = labels[labels != IGNORED]
-    start = given_only[loaded.family.ids].shape[1]
+    start = given_only[loaded.family.ids_name].shape[1]
     assert not cut
-    assert torch.equal(ids[:start], given_only[loaded.family.ids][0])
+    assert torch.equal(ids[:start], given_only[loaded.family.ids_name][0])
     assert torch.equal(ids[start:], learned)
     assert torch.all(labels[:start] == IGNORED)
     assert learned[-1] == loaded.family.end_id(loaded.processor)
@@ -37,7 +37,7 @@ def test_a_long_caption_is_cut_the_prompt_never(key: str) -> None:
     whole, _ = encode(loaded, png(), prompt(key))
     features, cut = encode(loaded, png(), prompt(key), caption="chest " * 50, max_caption_tokens=7)
     assert cut
-    assert features[loaded.family.ids].shape[1] == whole[loaded.family.ids].shape[1] + 7
+    assert features[loaded.family.ids_name].shape[1] == whole[loaded.family.ids_name].shape[1] + 7
 
 
 @pytest.mark.parametrize("key", KEYS)

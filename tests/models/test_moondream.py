@@ -205,22 +205,22 @@ def test_sizes_are_chosen_as_published(case: dict) -> None:
     assert tiled_size(*case["image_wh"], side=378) == tuple(case["resize_hw"])
 
 
-def miniature(views: int) -> base.Loaded:
+def miniature(views: int) -> base.LoadedModel:
     torch.manual_seed(views)
     model, processor = FAMILY.miniature(SIZE, TEXTS)
     if views == 2:
         config = MoondreamConfig.from_dict(model.config.to_dict() | {"views": 2})
         model, processor = FAMILY.build(config), Processor(processor.tokenizer, config)
-    return base.Loaded(FAMILY, model.eval(), processor)
+    return base.LoadedModel(FAMILY, model.eval(), processor)
 
 
 @torch.inference_mode()
-def logits(loaded: base.Loaded) -> torch.Tensor:
+def logits(loaded: base.LoadedModel) -> torch.Tensor:
     examples = [encode(loaded, png(size=size), PROMPT)[0] for size in ((40, 32), (600, 300), (600, 600))]
     return loaded.model.eval()(**collate(examples, FAMILY, pad_id=0, side="left")).logits
 
 
-def published_miniature(folder: Path, views: int, **options: int) -> base.Loaded:
+def published_miniature(folder: Path, views: int, **options: int) -> base.LoadedModel:
     loaded = miniature(views)
     tree = loaded.model.config.to_dict()
     text = {name: value for name, value in tree["text_config"].items() if not name.endswith("token_id")}
@@ -355,7 +355,7 @@ def test_adapters_on_every_part_train_and_merge() -> None:
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
     adapted = logits(loaded)
-    merged = base.Loaded(FAMILY, tuned.merge_and_unload(), loaded.processor)
+    merged = base.LoadedModel(FAMILY, tuned.merge_and_unload(), loaded.processor)
     torch.testing.assert_close(logits(merged), adapted, atol=1e-4, rtol=0)
 
 

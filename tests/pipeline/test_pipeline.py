@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from radcap import cli
-from radcap.caption.lines import read
+from radcap.caption.records import read_captions
 from radcap.launch.display import without_label
 from radcap.launch.dvc_commands import ROUTINE, RUNS
 from tests.models_for_tests import PARAMS
@@ -169,11 +169,11 @@ CODE = [
     ("src/radcap/adapt/strategies.py", each("finetune") | {"aggregate"}),
     ("src/radcap/train/pretrain.py", each("base")),
     ("src/radcap/train/loss.py", each("base") | each("finetune")),
-    ("src/radcap/modality/augment.py", {"modality"}),
+    ("src/radcap/modality/dataset.py", {"modality"}),
     ("src/radcap/report/tables.py", {"aggregate"}),
     ("src/radcap/report/page/page.css", {"aggregate"}),
     ("src/radcap/report/readme.py", set()),
-    ("src/radcap/data/phantoms/wording.py", {"prepare", "scorers"}),
+    ("src/radcap/data/phantoms/captions.py", {"prepare", "scorers"}),
     ("src/radcap/data/phantoms/lexicon.csv", {"prepare", "scorers", "aggregate"}),
     ("src/radcap/settings/training.py", set()),
     ("src/radcap/runtime/tracking.py", set()),
@@ -401,7 +401,7 @@ def generated(project: Project) -> dict[str, bytes]:
 
 
 def texts(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    return {path.stem: [(one.id, one.raw) for one in read(path)] for path in sorted(folder.glob("*.jsonl"))}
+    return {path.stem: [(one.id, one.raw) for one in read_captions(path)] for path in sorted(folder.glob("*.jsonl"))}
 
 
 def test_two_processes_write_the_same_bytes(project: Project) -> None:

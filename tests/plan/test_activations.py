@@ -7,9 +7,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from radcap.adapt.strategies import Targets, resolve_targets
-from radcap.models.family import Module, family
+from radcap.models.family import Module, get_family
 from radcap.plan import memory, sizes
-from radcap.plan.activations import Adapters, activation_bytes, adapter_bytes, base_bytes, checkpointed_bytes
+from radcap.plan.activations import AdapterOptions, activation_bytes, adapter_bytes, base_bytes, checkpointed_bytes
 from radcap.plan.positions import Positions, positions
 from tests.models_for_tests import PARAMS
 
@@ -116,14 +116,14 @@ def test_the_formula_is_what_autograd_keeps(key: str, strategy: str, dora: bool)
     torch.manual_seed(0)
     changes, inputs, where = CASES[key]()
     block = PARAMS.models[key]
-    adapter = family(block.family)
+    adapter = get_family(block.family)
     model = adapter.build(adapter.config(shrunk(key, changes))).to(torch.bfloat16)
     inventory = adapter.inventory(model)
     assert block.published is not None
     chosen = resolve_targets(strategy, inventory, published=block.published, vision_tower=True)
     config = LoraConfig(r=8, lora_dropout=0.0, use_dora=dora, target_modules=list(chosen.lora))
     kept = activation_bytes(
-        inventory, chosen, Adapters(8, 0.0, dora), config=model.config, positions=where, batch=BATCH, element=2
+        inventory, chosen, AdapterOptions(8, 0.0, dora), config=model.config, positions=where, batch=BATCH, element=2
     )
     assert 1 / WITHIN < sum(kept.values()) / measured(get_peft_model(model, config), inputs) < WITHIN
     # Qwen's published rows adapt the language model alone: the frozen tower keeps nothing.
@@ -134,7 +134,7 @@ def test_the_formula_is_what_autograd_keeps(key: str, strategy: str, dora: bool)
 
 def test_dropout_keeps_a_mask() -> None:
     module = Module("gate_proj", "language", "gate", 960, 2560, 960 * 2560)
-    without, with_mask = (adapter_bytes(module, Adapters(8, rate), element=2) for rate in (0.0, 0.1))
+    without, with_mask = (adapter_bytes(module, AdapterOptions(8, rate), element=2) for rate in (0.0, 0.1))
     assert with_mask - without == module.inputs
 
 
@@ -150,7 +150,7 @@ def test_the_heads_outputs_are_told_as_logits() -> None:
     assert base_bytes(head, element=2, norm=4, activation=1) == 0
     chosen = Targets(lora=(), full=("lm_head",))
     where = Positions(vision=0, connector=0, context=0, language=10, label=3)
-    kept = activation_bytes([head], chosen, Adapters(8, 0.0), config=None, positions=where, batch=2, element=2)
+    kept = activation_bytes([head], chosen, AdapterOptions(8, 0.0), config=None, positions=where, batch=2, element=2)
     assert kept == {"head": 2 * 3 * 16 * 2}
 
 
@@ -163,7 +163,7 @@ def test_the_heads_outputs_are_told_as_logits() -> None:
     ],
 )
 def test_image_settings_save_positions(key: str, image: dict[str, Any], language: int) -> None:
-    config = family(PARAMS.models[key].family).config(sizes.full_size(key))
+    config = get_family(PARAMS.models[key].family).config(sizes.full_size(key))
     assert positions(config, prompt="", caption_tokens=0, image=image).language == language
 
 
@@ -180,7 +180,7 @@ def test_image_settings_save_positions(key: str, image: dict[str, Any], language
     ],
 )
 def test_positions_of_a_picture(key: str, picture: tuple[int, int, int]) -> None:
-    config = family(PARAMS.models[key].family).config(sizes.full_size(key))
+    config = get_family(PARAMS.models[key].family).config(sizes.full_size(key))
     image = PARAMS.models[key].image
     found = positions(config, prompt="<image>Describe it.", caption_tokens=100, image={} if image == "none" else image)
     assert (found.vision, found.connector, found.language - 104, found.label) == (*picture, 100)

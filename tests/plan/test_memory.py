@@ -9,7 +9,7 @@ import torch
 from radcap.adapt.lora import add_lora
 from radcap.adapt.storage import save_fine_tuned
 from radcap.models import base
-from radcap.models.family import Module, family
+from radcap.models.family import Module, get_family
 from radcap.plan import memory, sizes
 from radcap.settings import Lora
 from tests.models_for_tests import PARAMS, fresh
@@ -50,7 +50,7 @@ def test_logits() -> None:
 def test_an_adapter_is_as_large_as_told(tmp_path: Path, key: str, strategy: str) -> None:
     loaded, row = fresh(key), PARAMS.models[key].published
     assert row is not None
-    counted = sizes.count(loaded.family, loaded.model)
+    counted = sizes.count_parameters(loaded.family, loaded.model)
     lora = Lora(**PARAMS.lora.model_dump() | {"strategy": strategy, "r": 64, "dropout": 0.0})
     model, chosen = add_lora(loaded, lora, row)
     base.save_miniature(fresh(key), tmp_path / "base", family_name=PARAMS.models[key].family)
@@ -71,9 +71,9 @@ def inputs(model: Any, ids: str, device: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("key", [key for key, model in PARAMS.models.items() if model.tuning == "full"])
 def test_the_meta_device_counts_what_the_cpu_keeps(key: str) -> None:
     real = fresh(key).model
-    adapter = family(PARAMS.models[key].family)
+    adapter = get_family(PARAMS.models[key].family)
     with torch.device("meta"):
         empty = adapter.build(real.config)
-    counted = memory.counted_activations(empty, inputs(empty, adapter.ids, "meta"))
+    counted = memory.counted_activations(empty, inputs(empty, adapter.ids_name, "meta"))
     # The CPU's attention keeps other scraps, its dropout wider masks.
-    assert counted == pytest.approx(memory.counted_activations(real, inputs(real, adapter.ids, "cpu")), rel=0.15)
+    assert counted == pytest.approx(memory.counted_activations(real, inputs(real, adapter.ids_name, "cpu")), rel=0.15)

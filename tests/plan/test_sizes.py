@@ -44,7 +44,7 @@ def full(key: str) -> sizes.Sizes:
 
 
 def test_every_model_has_a_full_size_configuration() -> None:
-    assert set(sizes.known()) == TOTALS.keys() >= PARAMS.models.keys()
+    assert set(sizes.known_models()) == TOTALS.keys() >= PARAMS.models.keys()
 
 
 @pytest.mark.parametrize("key", PARAMS.models)
@@ -67,7 +67,7 @@ def test_the_published_rows_count(key: str) -> None:
 def test_counts_are_those_of_peft(key: str, strategy: str, dora: bool) -> None:
     loaded, row = fresh(key), PARAMS.models[key].published
     assert row is not None
-    counted = sizes.count(loaded.family, loaded.model)
+    counted = sizes.count_parameters(loaded.family, loaded.model)
     assert counted.total == sum(p.numel() for p in loaded.model.parameters())
     lora = Lora(**PARAMS.lora.model_dump() | {"strategy": strategy, "r": 4, "dropout": 0.0, "dora": dora})
     model, chosen = add_lora(loaded, lora, row)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from radcap import files, layout
-from radcap.caption import lines
+from radcap.caption import records
 from radcap.metrics.protocols import METRICS, PROTOCOLS, means
 from radcap.metrics.raw_scores import write_per_caption
 from radcap.report.published import read
@@ -60,7 +60,7 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
             if variant != "shuffled":
                 finish = ["length", *["end"] * (len(IDS) - 1)]
                 made = [caption(i, variant, f"{key} {variant} of {i}", f) for i, f in zip(IDS, finish, strict=True)]
-                lines.write(layout.captions(key) / f"{variant}.jsonl", made)
+                records.write_captions(layout.captions(key) / f"{variant}.jsonl", made)
         plain = results.pop("plain")
         reasons = {"missing": dict.fromkeys(missing, "no checkpoint")} if missing else {}
         files.write_json(layout.metrics(key), plain | results | reasons)
@@ -71,7 +71,7 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
     files.write_text(layout.confusion(), "actual,predicted\nct,ct\nmri,ct\nct,ct\n")
 
 
-def caption(id_: str, variant: str, text: str, finish: str) -> lines.Caption:
+def caption(id_: str, variant: str, text: str, finish: str) -> records.Caption:
     """With as many of these fields as captions have."""
     known = {
         "id": id_,
@@ -82,7 +82,7 @@ def caption(id_: str, variant: str, text: str, finish: str) -> lines.Caption:
         "finish": finish,
         "logprob": -1.0,
     }
-    return lines.Caption(**{field.name: known[field.name] for field in dataclasses.fields(lines.Caption)})
+    return records.Caption(**{field.name: known[field.name] for field in dataclasses.fields(records.Caption)})
 
 
 def audit(key: str) -> dict:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from radcap import cli, files, layout
-from radcap.caption.lines import Caption
-from radcap.caption.lines import write as write_captions
+from radcap.caption.records import Caption, write_captions
 from radcap.data import store
 from radcap.errors import UserError
 from radcap.metrics.protocols import METRICS, PROTOCOLS

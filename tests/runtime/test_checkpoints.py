@@ -10,7 +10,7 @@ from filelock import FileLock
 from radcap import layout, settings
 from radcap.adapt.lora import add_lora
 from radcap.errors import UserError
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.runtime.checkpoints import TrainingCheckpoints, locked_checkpoints, training_fingerprint
 from radcap.settings import Phase, Plateau, Resume
 from radcap.train.examples import Examples
@@ -53,7 +53,7 @@ def run(key: str, rows, folder: Path | None, *, every: int = 1, until: int | Non
         | {"resume": Resume(every_steps=every, every_seconds=0, keep_days=1), **changes}
     )
     train = rows.select(range(15))
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     examples = [
         Examples(loaded, part, [prompt] * len(part), max_caption_tokens=16, cache=True) for part in (train, rows)
     ]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from radcap.adapt.lora import add_lora
-from radcap.models.inputs import encode, fill
+from radcap.models.inputs import encode, fill_template
 from radcap.settings import PublishedRow
 from radcap.train.backend import enable_activation_checkpointing, use_deterministic_kernels
 from radcap.train.examples import collate_examples
@@ -40,7 +40,7 @@ def with_frozen_tower(key: str):
 
 
 def inputs_of(loaded, key: str):
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
     examples = [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)]
     return collate_examples(examples, loaded.family, pad_id=loaded.family.pad_id(loaded.processor))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from radcap.data import store
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.train.examples import Examples
 from tests.conftest import png
 from tests.models_for_tests import KEYS, PARAMS, shared
@@ -31,7 +31,7 @@ def sized(tmp_path_factory: pytest.TempPathFactory):
 
 
 def examples(key: str, rows, *, limit: int = 64, cache: bool = True) -> Examples:
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     return Examples(shared(key), rows, [prompt] * len(rows), max_caption_tokens=limit, cache=cache)
 
 
@@ -39,7 +39,7 @@ def examples(key: str, rows, *, limit: int = 64, cache: bool = True) -> Examples
 @pytest.mark.parametrize("key", KEYS)
 def test_lengths_are_those_of_the_encoded_examples_up_to_a_constant(key: str, limit: int, sized) -> None:
     dataset = examples(key, sized, limit=limit)
-    true = [example[shared(key).family.ids].shape[1] for example in dataset]
+    true = [example[shared(key).family.ids_name].shape[1] for example in dataset]
     assert len({t - length for t, length in zip(true, dataset.lengths, strict=True)}) == 1
     images = {t - min(caption, limit) for t, caption in zip(true, dataset.caption_lengths, strict=True)}
     assert (len(images) > 1) == (key in VARYING)
@@ -54,7 +54,7 @@ def test_a_long_caption_is_cut_and_counted_but_its_image_and_prompt_are_not(key:
     for long, full, short in zip(is_longer, whole, cut, strict=True):
         unlabelled = int((short["labels"] == -100).sum())
         assert unlabelled == int((full["labels"] == -100).sum())
-        ids = shared(key).family.ids
+        ids = shared(key).family.ids_name
         assert torch.equal(full[ids][:, :unlabelled], short[ids][:, :unlabelled])
         assert (short[ids].shape[1] == unlabelled + 3) if long else torch.equal(full[ids], short[ids])
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from radcap.caption.generate import captions
-from radcap.caption.search import Rules
+from radcap.caption.generate import generate_captions
+from radcap.caption.search import DecodingOptions
 from radcap.data import store
 from radcap.errors import UserError
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
 from radcap.train.log import as_csv, read_log
@@ -49,7 +49,7 @@ def trained(key: str, rows, *, validate: bool = True, **changes) -> tuple[list[d
     for module in loaded.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     examples = Examples(loaded, rows, [prompt] * len(rows), max_caption_tokens=64, cache=True)
     recipe = Recipe(**{**RECIPE.__dict__, **changes})
     return fit(loaded.model, examples, examples if validate else None, recipe, label=key).log, loaded
@@ -72,9 +72,9 @@ def test_the_same_run_gives_the_same_log(key: str, rows) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_few_captions_are_learned_to_their_end(key: str, rows) -> None:
     _, loaded = trained(key, rows, validate=False, steps=120, learning_rate=0.003)
-    prompts = [fill(PARAMS.models[key].template, "Describe it.")] * len(rows)
-    rules = Rules(beams=1, max_new_tokens=60)
-    generated = captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, rules=rules)
+    prompts = [fill_template(PARAMS.models[key].template, "Describe it.")] * len(rows)
+    rules = DecodingOptions(beams=1, max_new_tokens=60)
+    generated = generate_captions(lambda: loaded, rows, prompts, variant="plain", batch_size=3, decoding=rules)
     assert [caption.id for caption in generated] == list(rows["id"])
     assert {caption.finish for caption in generated} == {"end"}
     assert [caption.caption for caption in generated] == list(rows["caption"])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radcap.models.inputs import IGNORED, collate, encode, fill
+from radcap.models.inputs import IGNORED, collate, encode, fill_template
 from radcap.train.examples import collate_examples
 from radcap.train.loss import caption_loss, predicting_positions
 from tests.conftest import png
@@ -66,7 +66,7 @@ def test_the_position_before_each_labelled_token_predicts_it() -> None:
 def test_logits_of_only_caption_tokens_give_the_same_loss_and_gradients(key: str) -> None:
     loaded = fresh(key)
     family, pad = loaded.family, loaded.family.pad_id(loaded.processor)
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
     examples = [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)]
     whole, short = collate(examples, family, pad_id=pad, side="right"), collate_examples(examples, family, pad_id=pad)

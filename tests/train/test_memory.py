@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from radcap.errors import UserError
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.runtime.checkpoints import TrainingCheckpoints
 from radcap.settings import Resume
 from radcap.train.examples import Examples
@@ -33,7 +33,7 @@ def run(rows, recipe: Recipe, *, fits: int = 99, after: int = 0, checkpoints: Tr
         return forward(*args, **inputs)
 
     loaded.model.forward = limited
-    prompts = [fill(PARAMS.models[KEY].template, "x")] * len(rows)
+    prompts = [fill_template(PARAMS.models[KEY].template, "x")] * len(rows)
     examples = Examples(loaded, rows, prompts, max_caption_tokens=64, cache=True)
     result = fit(loaded.model, examples, None, recipe, label=KEY, listener=listened.append, checkpoints=checkpoints)
     assert [row["step"] for row in listened] == [row["step"] for row in result.log]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from radcap.data import store
-from radcap.models.inputs import IGNORED, encode, fill
+from radcap.models.inputs import IGNORED, encode, fill_template
 from radcap.settings import Phase
 from radcap.train.examples import collate_examples
 from tests.conftest import png
@@ -59,7 +59,7 @@ def test_only_the_caption_and_its_end_are_labelled_even_if_the_end_token_pads(ke
     loaded = shared(key)
     family, end = loaded.family, loaded.family.end_id(loaded.processor)
     texts = ["CT.", "MRI of the brain with a tumor on the right."]
-    prompt = fill(PARAMS.models[key].template, "Describe it.")
+    prompt = fill_template(PARAMS.models[key].template, "Describe it.")
     batch = collate_examples(
         [encode(loaded, png(i), prompt, caption=t, max_caption_tokens=64)[0] for i, t in enumerate(texts)],
         family,

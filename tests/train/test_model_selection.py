@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from radcap.adapt.lora import add_lora
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
 from radcap.train.model_selection import mean_rouge1
@@ -26,7 +26,7 @@ def adapted(key: str, strategy: str = "hybrid"):
 
 def run(key: str, rows, recipe: Recipe):  # noqa: F811
     loaded, model = adapted(key)
-    prompts = [fill(PARAMS.models[key].template, "x")] * len(rows)
+    prompts = [fill_template(PARAMS.models[key].template, "x")] * len(rows)
     examples = Examples(loaded, rows, prompts, max_caption_tokens=64, cache=True)
     result = fit(model, examples, examples, recipe, label=key)
     return result, {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}, examples

@@ -7,7 +7,7 @@ import torch
 
 from radcap.adapt.lora import add_lora
 from radcap.models import base
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.settings import Lora
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
@@ -32,7 +32,7 @@ def test_adapters_and_whole_modules_on_a_bfloat16_base_train_in_float32(
     assert {p.dtype for p in model.parameters() if not p.requires_grad} == {torch.bfloat16}
     before = {name: p.detach().clone() for name, p in trainable.items()}
     examples = Examples(
-        loaded, rows, [fill(PARAMS.models[key].template, "x")] * len(rows), max_caption_tokens=64, cache=True
+        loaded, rows, [fill_template(PARAMS.models[key].template, "x")] * len(rows), max_caption_tokens=64, cache=True
     )
     # The updates are far smaller than the spacing of bfloat16 at 1.
     recipe = type(RECIPE)(**RECIPE.__dict__ | {"learning_rate": 1e-4, "steps": 2, "autocast": bool(targets.full)})

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from radcap.adapt.strategies import Targets, resolve_targets
 from radcap.errors import UserError
-from radcap.models.base import Loaded
+from radcap.models.base import LoadedModel
 from radcap.settings import Lora, PublishedRow
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 
-def add_lora(loaded: Loaded, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
+def add_lora(loaded: LoadedModel, lora: Lora, published: PublishedRow) -> tuple[PeftModel, Targets]:
     """Wrap a base model with new adapters. The strategy determines the target modules.
 
     Rank and alpha come from the settings, or from the model's published row. All trainable weights are float32,
@@ -61,7 +61,7 @@ def rank_and_alpha(lora: Lora, published: PublishedRow) -> tuple[int, int]:
     return r, published.alpha if lora.alpha == "published" else lora.alpha
 
 
-def is_tied(loaded: Loaded) -> bool:
+def is_tied(loaded: LoadedModel) -> bool:
     """Whether the head and the embeddings are the same weight."""
     head = loaded.model.get_output_embeddings()
     return head is not None and head.weight is loaded.model.get_input_embeddings().weight

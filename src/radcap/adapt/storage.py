@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 from radcap import files
 from radcap.errors import UserError
 from radcap.models import base
-from radcap.models.base import Loaded
-from radcap.models.family import family
+from radcap.models.base import LoadedModel
+from radcap.models.family import get_family
 
 if TYPE_CHECKING:
     import torch
 
 
 def save_fine_tuned(
-    loaded: Loaded, trained: Any, folder: Path, *, base_folder: Path, weights: dict[str, torch.Tensor] | None = None
+    loaded: LoadedModel,
+    trained: Any,
+    folder: Path,
+    *,
+    base_folder: Path,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Save adapters in peft's format with the location of their base, or all weights in the published layout.
 
@@ -41,11 +46,11 @@ def save_fine_tuned(
         loaded.family.save_processor(loaded.processor, str(folder))
 
 
-def load_fine_tuned(folder: Path, base_folder: Path, *, dtype: str) -> Loaded:
+def load_fine_tuned(folder: Path, base_folder: Path, *, dtype: str) -> LoadedModel:
     """Load a fine-tuned model that is ready to caption: adapters merged into their base, or fully trained weights."""
     if not (folder / "adapter_config.json").exists():
         record = files.read_json(base_folder / base.RECORD)
-        return base.load_weights(family(record["family"]), str(folder), revision=None, dtype=dtype)
+        return base.load_weights(get_family(record["family"]), str(folder), revision=None, dtype=dtype)
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 

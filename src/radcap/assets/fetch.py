@@ -144,7 +144,7 @@ def _download_to_path(plan: DownloadPlan) -> dict[str, str]:
     targets = {file.path: requirement.target(file.path) or Path() for file in plan.files}
     hashes = {file.path: _verified_hash(staged.get(file.path, targets[file.path]), file, repo) for file in plan.files}
     for name, path in staged.items():
-        with files.whole_file(targets[name]) as unfinished:
+        with files.atomic_file(targets[name]) as unfinished:
             os.replace(path, unfinished)
     shutil.rmtree(requirement.staging, ignore_errors=True)
     return hashes

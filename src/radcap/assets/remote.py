@@ -121,7 +121,7 @@ def download_archive(archive: Archive, path: Path) -> None:
     data = _download(archive)
     if hashlib.sha256(data).hexdigest() != archive.sha256:
         raise UserError(f"{archive.url} is not the expected file (sha256); nothing is written")
-    with zipfile.ZipFile(io.BytesIO(data)) as packed, files.whole_folder(path) as out:
+    with zipfile.ZipFile(io.BytesIO(data)) as packed, files.atomic_folder(path) as out:
         members = [name for name in packed.namelist() if name.startswith(archive.folder) and not name.endswith("/")]
         for name in members:
             # Only the last part of the name, so that no member is written outside of the folder.

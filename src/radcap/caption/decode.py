@@ -10,25 +10,25 @@ from transformers import Cache, GenerationConfig
 from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
 from transformers.utils import ModelOutput
 
-from radcap.caption.search import Decoded, Rules, Search
-from radcap.models.base import Loaded
+from radcap.caption.search import BeamSearch, DecodingOptions, Hypothesis
+from radcap.models.base import LoadedModel
 from radcap.models.family import Tensors
 from radcap.models.inputs import collate
 
 
 @torch.inference_mode()
-def decode(loaded: Loaded, examples: Sequence[Tensors], rules: Rules) -> list[Decoded]:
+def decode(loaded: LoadedModel, examples: Sequence[Tensors], decoding: DecodingOptions) -> list[Hypothesis]:
     """Caption encoded prompts (each with a first dimension of 1) as one left-padded batch on the model's device."""
     adapter, model = loaded.family, loaded.model
     batch = collate(examples, adapter, pad_id=adapter.pad_id(loaded.processor), side="left")
-    inputs = {name: placed(tensor, model) for name, tensor in batch.items()}
-    search = Search(len(examples), rules, end=adapter.end_id(loaded.processor), device=model.device)
+    inputs = {name: to_model(tensor, model) for name, tensor in batch.items()}
+    search = BeamSearch(len(examples), decoding, end=adapter.end_id(loaded.processor), device=model.device)
     # transformers encodes the images and makes the cache; the search takes the place of its own.
-    model.generate(**inputs, generation_config=_plain(loaded, rules), custom_generate=_run, search=search)
+    model.generate(**inputs, generation_config=_plain(loaded, decoding), custom_generate=_run, search=search)
     return search.best()
 
 
-def _run(model: Any, input_ids: torch.Tensor, search: Search, **prepared: Any) -> torch.Tensor:
+def _run(model: Any, input_ids: torch.Tensor, search: BeamSearch, **prepared: Any) -> torch.Tensor:
     """Steps until no image is left. `prepared`: what transformers hands to its own loops."""
     for name in ("logits_processor", "stopping_criteria", "generation_config", "synced_gpus"):
         prepared.pop(name, None)
@@ -65,17 +65,17 @@ def _rows(name: str, value: Any, chosen: torch.Tensor) -> Any:
     return value.index_select(-2 if name == "position_ids" else 0, chosen)
 
 
-def placed(tensor: torch.Tensor, model: Any) -> torch.Tensor:
+def to_model(tensor: torch.Tensor, model: Any) -> torch.Tensor:
     """A tensor where the model is, numbers with a point in its precision."""
     return tensor.to(model.device, model.dtype) if tensor.is_floating_point() else tensor.to(model.device)
 
 
-def _plain(loaded: Loaded, rules: Rules) -> GenerationConfig:
+def _plain(loaded: LoadedModel, decoding: DecodingOptions) -> GenerationConfig:
     """What the cache and the first inputs need and nothing else: published repositories bring penalties and the like
     along, which no setting shows. The end token is the search's matter."""
     own = loaded.model.generation_config
     return GenerationConfig(
-        max_new_tokens=rules.max_new_tokens,
+        max_new_tokens=decoding.max_new_tokens,
         bos_token_id=own.bos_token_id,
         decoder_start_token_id=own.decoder_start_token_id,
         pad_token_id=loaded.family.pad_id(loaded.processor),

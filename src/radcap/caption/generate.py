@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from radcap.caption.decode import decode
-from radcap.caption.lines import Caption
-from radcap.caption.parts import Parts
-from radcap.caption.search import Decoded, Rules
-from radcap.data import clean
-from radcap.models.base import Loaded
+from radcap.caption.records import Caption
+from radcap.caption.search import DecodingOptions, Hypothesis
+from radcap.caption.shards import CaptionShards
+from radcap.data import cleaning
+from radcap.models.base import LoadedModel
 from radcap.models.family import Tensors
 from radcap.models.inputs import encode
 from radcap.runtime.progress import track
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 PLACES = 4
 
 
-class Share(NamedTuple):
+class ProcessShare(NamedTuple):
     """Which batches are this process's: every `size`-th from number `rank` on."""
 
     rank: int
     size: int
 
 
-ALONE = Share(0, 1)
+SINGLE_PROCESS = ProcessShare(0, 1)
 
 
-def captions(
-    opened: Callable[[], Loaded],
+def generate_captions(
+    opened: Callable[[], LoadedModel],
     rows: Dataset,
     prompts: Sequence[str],
     *,
     variant: str,
-    rules: Rules,
+    decoding: DecodingOptions,
     batch_size: int,
-    parts: Parts | None = None,
-    share: Share = ALONE,
+    shards: CaptionShards | None = None,
+    share: ProcessShare = SINGLE_PROCESS,
     workers: int = 0,
 ) -> list[Caption]:
     """Caption every row with its prompt, in the rows' order; of several processes, those known to this one.
 
-    `opened` gives the model, on its device; it is asked only if captions are missing in `parts`. Batches are the same
+    `opened` gives the model, on its device; it is asked only if captions are missing in `shards`. Batches are the same
     whatever was there before and whoever decodes them, so the bytes are too. So many `workers` decode and process the
     next batches' images meanwhile.
     """
     ids = list(rows["id"])
-    made = parts.read(variant) if parts else {}
+    made = shards.read(variant) if shards else {}
     if not all(id_ in made for id_ in ids):
         loaded = opened()
         loaded.model.eval()
         todo = [
             batch
-            for batch in batches(loaded, rows, prompts, size=batch_size)[share.rank :: share.size]
+            for batch in length_sorted_batches(loaded, rows, prompts, size=batch_size)[share.rank :: share.size]
             if not all(ids[index] in made for index in batch)
         ]
         inputs = DataLoader(_Inputs(loaded, rows, prompts), batch_sampler=todo, collate_fn=list, num_workers=workers)
@@ -69,11 +69,11 @@ def captions(
         for batch, examples in track(work, total=len(todo), label=f"generate {variant}"):
             new = [
                 _caption(loaded, ids[index], variant, decoded)
-                for index, decoded in zip(batch, decode(loaded, examples, rules), strict=True)
+                for index, decoded in zip(batch, decode(loaded, examples, decoding), strict=True)
             ]
             made |= {caption.id: caption for caption in new}
-            if parts:
-                parts.add(variant, new)
+            if shards:
+                shards.add(variant, new)
     return [made[id_] for id_ in ids if id_ in made]
 
 
@@ -81,7 +81,7 @@ def captions(
 class _Inputs(torch.utils.data.Dataset):  # type: ignore[type-arg]
     """A split's images with their prompts, as a model's inputs."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     rows: Dataset
     prompts: Sequence[str]
 
@@ -89,7 +89,7 @@ class _Inputs(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return encode(self.loaded, self.rows[index]["image"], self.prompts[index])[0]
 
 
-def batches(loaded: Loaded, rows: Dataset, prompts: Sequence[str], *, size: int) -> list[list[int]]:
+def length_sorted_batches(loaded: LoadedModel, rows: Dataset, prompts: Sequence[str], *, size: int) -> list[list[int]]:
     """Rows in batches of prompts of like length, image tokens counted, so that little is padding; longest first, so
     that too little memory shows at once."""
     adapter, processor = loaded.family, loaded.processor
@@ -106,13 +106,13 @@ def _cut(order: Sequence[int], size: int) -> Iterator[list[int]]:
         yield list(order[start : start + size])
 
 
-def _caption(loaded: Loaded, id_: str, variant: str, decoded: Decoded) -> Caption:
+def _caption(loaded: LoadedModel, id_: str, variant: str, decoded: Hypothesis) -> Caption:
     raw = loaded.family.tokenizer(loaded.processor).decode(decoded.tokens, skip_special_tokens=True)
     return Caption(
         id=id_,
         variant=variant,
         raw=raw,
-        caption=clean.caption(raw),
+        caption=cleaning.clean_caption(raw),
         tokens=len(decoded.tokens),
         finish="end" if decoded.ended else "length",
         logprob=round(decoded.logprob, PLACES),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from radcap.data import concepts
-from radcap.models.inputs import fill
+from radcap.models.inputs import fill_template
 from radcap.settings import Model
 
 # How a class of the modality classifier is said in a prompt. The class "other" says nothing, and is left out.
@@ -26,11 +26,11 @@ def prompt(template: str, said: str, instruction: str, label: str | None) -> str
     Where there is no label to say, the instruction alone.
     """
     if "{modality}" in said and label not in WORDS:
-        return fill(template, instruction)
-    return fill(template, fill(said.replace("{modality}", WORDS.get(label or "", "")), instruction))
+        return fill_template(template, instruction)
+    return fill_template(template, fill_template(said.replace("{modality}", WORDS.get(label or "", "")), instruction))
 
 
-def own_labels(cuis: Iterable[Sequence[str]]) -> list[str | None]:
+def labels_from_concepts(cuis: Iterable[Sequence[str]]) -> list[str | None]:
     """Each row's modality by its own concepts; None where they name none or several."""
     found = [concepts.modality(row) for row in cuis]
     return [label if label in WORDS else None for label in found]
@@ -47,4 +47,6 @@ def predicted_labels(
 
 def training_prompts(model: Model, instruction: str, cuis: Sequence[Sequence[str]]) -> list[str]:
     """Every training row's prompt; a modality in it is the row's own."""
-    return [prompt(model.template, model.training_instruction, instruction, label) for label in own_labels(cuis)]
+    return [
+        prompt(model.template, model.training_instruction, instruction, label) for label in labels_from_concepts(cuis)
+    ]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 
-class Decoded(NamedTuple):
+class Hypothesis(NamedTuple):
     """A caption's tokens without the end token, whether it ended by itself, and the mean natural logarithm of its
     tokens' probabilities (the end token's too), as the model gives them before any repetition control."""
 
@@ -18,7 +18,7 @@ class Decoded(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class DecodingOptions:
     """`beams` hypotheses an image, ranked by sum(log p) / tokens ** `length_penalty`, of at most `max_new_tokens`.
 
     Repetition control acts on the caption's own tokens alone, never on the prompt's or padding: log-probabilities of
@@ -33,7 +33,7 @@ class Rules:
     no_repeat_ngram: int = 0
 
 
-class Search:
+class BeamSearch:
     """The state of a search: a step for every new column of log-probabilities, until `rows` is empty.
 
     An image leaves the batch when its own search is over, so that the others no longer pay for it. The rules of ending
@@ -41,15 +41,15 @@ class Search:
     hypotheses and its best running one, at its present length, ranks below all of them.
     """
 
-    def __init__(self, images: int, rules: Rules, *, end: int, device: torch.device | str = "cpu") -> None:
-        self.rules, self.end = rules, end
+    def __init__(self, images: int, decoding: DecodingOptions, *, end: int, device: torch.device | str = "cpu") -> None:
+        self.decoding, self.end = decoding, end
         self.rows = list(range(images))
         # (images, beams, tokens so far) and (images, beams); before the first step there is one beam.
         self.tokens = torch.empty(images, 1, 0, dtype=torch.long, device=device)
         self.scores = torch.zeros(images, 1, device=device)
         self.sums = torch.zeros(images, 1, device=device)
-        self.finished: list[list[tuple[float, Decoded]]] = [[] for _ in range(images)]
-        self.control = _processors(rules)
+        self.finished: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(images)]
+        self.control = _processors(decoding)
 
     def step(self, logprobs: torch.Tensor) -> torch.Tensor | None:
         """Take log-probabilities (rows * beams, vocabulary) of the next token.
@@ -57,7 +57,7 @@ class Search:
         Returns which of these rows the next step goes on from, in order; None: all, as they are.
         """
         images, width, length = self.tokens.shape
-        vocabulary, beams = logprobs.shape[-1], self.rules.beams
+        vocabulary, beams = logprobs.shape[-1], self.decoding.beams
         guided = self.control(self.tokens.view(images * width, length), logprobs) if length else logprobs
         # The best 2 * beams hold `beams` that do not end, whatever ends.
         scores, places = (self.scores.unsqueeze(-1) + guided.view(images, width, -1)).flatten(1).topk(2 * beams)
@@ -65,8 +65,8 @@ class Search:
         sums = self.sums.gather(1, parents) + logprobs.view(images, -1).gather(1, places)
         grown = torch.cat([_of_beams(self.tokens, parents), tokens.unsqueeze(-1)], dim=-1)
 
-        norm = (length + 1) ** self.rules.length_penalty
-        is_last = length + 1 == self.rules.max_new_tokens
+        norm = (length + 1) ** self.decoding.length_penalty
+        is_last = length + 1 == self.decoding.max_new_tokens
         final = (tokens == self.end) | is_last
         for image, rank in final[:, :beams].nonzero().tolist():
             score, total = float(scores[image, rank]) / norm, float(sums[image, rank])
@@ -84,13 +84,13 @@ class Search:
         start = torch.tensor(keep, device=order.device).unsqueeze(1) * width
         return (start + parents[keep].gather(1, order)).flatten()
 
-    def best(self) -> list[Decoded]:
+    def best(self) -> list[Hypothesis]:
         """Each image's caption, once the search is over."""
         return [max(found, key=lambda one: one[0])[1] for found in self.finished]
 
     def _finish(self, image: int, tokens: list[int], score: float, total: float) -> None:
         ended = tokens[-1] == self.end
-        decoded = Decoded(tokens[:-1] if ended else tokens, ended, total / len(tokens))
+        decoded = Hypothesis(tokens[:-1] if ended else tokens, ended, total / len(tokens))
         self.finished[self.rows[image]].append((score, decoded))
 
     def _is_over(self, image: int, best: float) -> bool:
@@ -98,7 +98,7 @@ class Search:
         if best == -torch.inf:
             return True
         ranked = sorted((score for score, _ in self.finished[self.rows[image]]), reverse=True)
-        return len(ranked) >= self.rules.beams and best <= ranked[self.rules.beams - 1]
+        return len(ranked) >= self.decoding.beams and best <= ranked[self.decoding.beams - 1]
 
 
 def _of_beams(tokens: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:
@@ -108,12 +108,12 @@ def _of_beams(tokens: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:
     return tokens.take_along_dim(beams.unsqueeze(-1), dim=1)
 
 
-def _processors(rules: Rules) -> Any:
+def _processors(decoding: DecodingOptions) -> Any:
     from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
 
     found = LogitsProcessorList()
-    if rules.repetition_penalty != 1.0:
-        found.append(RepetitionPenaltyLogitsProcessor(rules.repetition_penalty))
-    if rules.no_repeat_ngram:
-        found.append(NoRepeatNGramLogitsProcessor(rules.no_repeat_ngram))
+    if decoding.repetition_penalty != 1.0:
+        found.append(RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty))
+    if decoding.no_repeat_ngram:
+        found.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram))
     return found

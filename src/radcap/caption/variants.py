@@ -1,4 +1,4 @@
-"""What a model captions a split with: its prompts, its decoding rules, and the fingerprint of both."""
+"""What a model captions a split with: its prompts, its decoding options, and the fingerprint of both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from radcap import files, layout
-from radcap.caption.prompts import own_labels, predicted_labels, prompt
-from radcap.caption.search import Rules
-from radcap.modality.results import read_predictions
+from radcap.caption.prompts import labels_from_concepts, predicted_labels, prompt
+from radcap.caption.search import DecodingOptions
+from radcap.modality.predictions import read_predictions
 from radcap.models.base import RECORD
 from radcap.pipeline import resolve
 from radcap.runtime import records
@@ -44,15 +44,17 @@ def variants(params: Settings, key: str, rows: Dataset) -> list[Variant]:
 def variant(params: Settings, key: str, name: str, rows: Dataset) -> Variant:
     """One prompt for every row of the test split. UserError where the modality classifier has not run."""
     if name == "plain":
-        return with_labels(params, key, name, [None] * len(rows))
+        return labelled_variant(params, key, name, [None] * len(rows))
     modality = params.prompt.modality
     if modality.labels == "oracle":
-        return with_labels(params, key, name, own_labels(rows["cuis"]))
+        return labelled_variant(params, key, name, labels_from_concepts(rows["cuis"]))
     guesses = read_predictions(layout.modalities("test"))
-    return with_labels(params, key, name, predicted_labels(list(rows["id"]), guesses, threshold=modality.threshold))
+    return labelled_variant(
+        params, key, name, predicted_labels(list(rows["id"]), guesses, threshold=modality.threshold)
+    )
 
 
-def with_labels(params: Settings, key: str, name: str, labels: Sequence[str | None]) -> Variant:
+def labelled_variant(params: Settings, key: str, name: str, labels: Sequence[str | None]) -> Variant:
     """A variant whose prompts say these labels."""
     model = params.model(key)
     said = model.modality_instruction if name == "modality" else "{instruction}"
@@ -61,12 +63,12 @@ def with_labels(params: Settings, key: str, name: str, labels: Sequence[str | No
     return Variant(name, texts, labelled=labelled)
 
 
-def rules(params: Settings, key: str) -> Rules:
+def decoding_options(params: Settings, key: str) -> DecodingOptions:
     """The section generate, with p99 looked up in what fine-tuning counted."""
     told = params.generate.model_dump()
     if told["max_new_tokens"] == "p99":
         told["max_new_tokens"] = files.read_json(layout.tuned(key) / "audit.json")["caption_tokens_p99"]
-    return Rules(**told)
+    return DecodingOptions(**told)
 
 
 def fingerprint(params: Settings, key: str, rows: Dataset, made: Sequence[Variant]) -> str:
@@ -76,7 +78,7 @@ def fingerprint(params: Settings, key: str, rows: Dataset, made: Sequence[Varian
         "tuned": files.folder_hashes(layout.tuned(key)),
         "rows": [list(rows["id"]), list(rows["sha256"])],
         "variants": [[one.name, one.prompts, one.is_tuned] for one in made],
-        "rules": vars(rules(params, key)),
+        "rules": vars(decoding_options(params, key)),
         "batch_size": params.active.generate.batch_size,
         "dtype": params.active.dtype,
         "threads": params.active.threads,

@@ -11,14 +11,17 @@ from radcap.errors import UserError
 
 def caption(options: argparse.Namespace) -> None:
     from radcap import files, settings
-    from radcap.any_image import captions, pictures
+    from radcap.caption import image_files as captioning
+    from radcap.data import image_files
 
     if options.out and options.out.is_dir():
         raise UserError(f"{options.out} is a folder; --out wants a file")
     params = settings.load()
-    strategy = captions.trained_variant(params, options.model, strategy=options.strategy)
-    paths = pictures.find(options.images)
-    found = captions.caption(params, options.model, paths, prompt=options.prompt, batch_size=options.batch_size)
+    strategy = captioning.trained_variant(params, options.model, strategy=options.strategy)
+    paths = image_files.find_images(options.images)
+    found = captioning.caption_images(
+        params, options.model, paths, prompt=options.prompt, batch_size=options.batch_size
+    )
     for line in found.notes():
         print(f"radcap: {line}", file=sys.stderr)
     text = found.json_lines(options.model, strategy) if options.json else found.text()
@@ -89,7 +92,7 @@ def _check_submission(options: argparse.Namespace) -> None:
 
     if options.variant or options.out:
         raise UserError("--variant and --out go with MODEL, not with --check")
-    ids, remark = (list(submission.read_captions(options.references)), "") if options.references else _test_ids()
+    ids, remark = (list(submission.read_submission(options.references)), "") if options.references else _test_ids()
     if not ids:
         raise UserError(f"{options.references} holds no caption")
     faults = submission.check(options.check, ids)

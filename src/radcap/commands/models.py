@@ -21,11 +21,11 @@ def export(options: argparse.Namespace) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     from radcap import settings
-    from radcap.plan import compare, make, table
+    from radcap.plan import build, render, study
 
     params = settings.load()
-    plan = make.make(params, strategies=options.strategy, keys=options.models, study=compare.read())
+    plan = build.build_plan(params, strategies=options.strategy, keys=options.models, study=study.read_study())
     if options.json:
         print(json.dumps(plan, indent=2))
     else:
-        print(table.render(plan, detail=params.lora.strategy), end="")
+        print(render.render_plan(plan, detail=params.lora.strategy), end="")

@@ -14,7 +14,7 @@ from radcap.errors import UserError
 SOURCE, ID, ARTICLE = "license_information.csv", "ID", "PMCID"
 
 
-def of_folder(root: Path) -> dict[str, str]:
+def read_source(root: Path) -> dict[str, str]:
     """{image id: PMCID} of a folder in ROCOv2's layout; empty where it has no such file, or no such column in it."""
     path = root / SOURCE
     if not path.exists():
@@ -44,7 +44,7 @@ def read(path: Path, ids: Sequence[str]) -> list[str | None] | None:
     """The article of each image, None where it is not known; None for all where none is. UserError: no such file."""
     if not path.exists():
         raise UserError(f"{path} not found; `dvc repro prepare` makes it")
-    return of_images(parse(path.read_text(encoding="utf-8")), ids)
+    return by_image(parse(path.read_text(encoding="utf-8")), ids)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def parse(text: str) -> dict[str, str]:
     return {row[ID]: row[ARTICLE] for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 
-def of_images(known: Mapping[str, str], ids: Sequence[str]) -> list[str | None] | None:
+def by_image(known: Mapping[str, str], ids: Sequence[str]) -> list[str | None] | None:
     """The article of each image, None where it is not known; None for all where none is."""
     found = [known.get(id_) for id_ in ids]
     return found if any(found) else None

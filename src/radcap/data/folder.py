@@ -1,7 +1,7 @@
 """A folder in ROCOv2's / ImageCLEF's layout: {split}_captions.csv, {split}_concepts.csv, one image file per id.
 
 Images lie in {split}/, {split}_images/ or {split}_images/{split}/ as <ID>.<jpg, png, ...>. Nothing is
-skipped in silence: every row of a captions file comes out as a Row or as a Refused row with a reason.
+skipped in silence: every row of a captions file comes out as a Row or as a QuarantinedRow row with a reason.
 """
 
 import csv
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from radcap.data import clean, images
+from radcap.data import cleaning, images
 from radcap.data.store import Row
 from radcap.errors import UserError
 
@@ -22,7 +22,7 @@ csv.field_size_limit(1_000_000)
 
 
 @dataclass(frozen=True)
-class Refused:
+class QuarantinedRow:
     """A row left out, for quarantine.csv: the line of the captions file, the id as written there, and why."""
 
     line: int
@@ -39,7 +39,7 @@ class _Candidate:
     cuis: tuple[str, ...]
 
 
-def read(root: Path, split: str) -> Iterator[Row | Refused]:
+def read_rows(root: Path, split: str) -> Iterator[Row | QuarantinedRow]:
     """All rows of a split in the order of its captions file. UserError for what makes the folder unusable."""
     candidates = _candidates(root, split)
     # Reading and decoding release the interpreter lock; a window keeps memory flat and the order fixed.
@@ -48,50 +48,54 @@ def read(root: Path, split: str) -> Iterator[Row | Refused]:
             yield from pool.map(_finish, window)
 
 
-def _candidates(root: Path, split: str) -> Iterator[_Candidate | Refused]:
+def _candidates(root: Path, split: str) -> Iterator[_Candidate | QuarantinedRow]:
     if not root.is_dir():
         raise UserError(f"data.path: folder {str(root)!r} does not exist")
-    rows = table(root / f"{split}_captions.csv", ("ID", "Caption"))
+    rows = read_csv(root / f"{split}_captions.csv", ("ID", "Caption"))
     pictures = _image_index(_image_folder(root, split))
     concepts = _concepts(root / f"{split}_concepts.csv")
     seen: set[str] = set()
     for line, cells in rows:
         if len(cells) != 2:
-            yield Refused(line, cells[0][:200] if cells else "", f"row has {len(cells)} cells instead of 2")
+            yield QuarantinedRow(line, cells[0][:200] if cells else "", f"row has {len(cells)} cells instead of 2")
             continue
         id_, caption = cells
         found = pictures.get(id_, [])
         reason = _reason(id_, caption, found, seen)
         seen.add(id_)
-        yield Refused(line, id_, reason) if reason else _Candidate(line, id_, caption, found[0], concepts.get(id_, ()))
+        yield (
+            QuarantinedRow(line, id_, reason)
+            if reason
+            else _Candidate(line, id_, caption, found[0], concepts.get(id_, ()))
+        )
 
 
 def _reason(id_: str, caption: str, found: list[Path], seen: set[str]) -> str | None:
-    if not clean.is_plain_id(id_):
+    if not cleaning.is_plain_id(id_):
         return "id is no plain file name"
     if id_ in seen:
         return "duplicate id"
-    if not clean.caption(caption):
+    if not cleaning.clean_caption(caption):
         return "caption is empty"
     if len(found) != 1:
         return "several image files" if found else "image is missing"
     return None
 
 
-def _finish(candidate: _Candidate | Refused) -> Row | Refused:
-    if isinstance(candidate, Refused):
+def _finish(candidate: _Candidate | QuarantinedRow) -> Row | QuarantinedRow:
+    if isinstance(candidate, QuarantinedRow):
         return candidate
     try:
         data = candidate.image.read_bytes()
         width, height, _ = images.check(data)
     except images.BadImage as error:
-        return Refused(candidate.line, candidate.id, str(error))
+        return QuarantinedRow(candidate.line, candidate.id, str(error))
     except OSError as error:
-        return Refused(candidate.line, candidate.id, f"image cannot be read: {error.strerror}")
+        return QuarantinedRow(candidate.line, candidate.id, f"image cannot be read: {error.strerror}")
     return Row(
         id=candidate.id,
         image=data,
-        caption=clean.caption(candidate.caption),
+        caption=cleaning.clean_caption(candidate.caption),
         raw_caption=candidate.caption,
         cuis=candidate.cuis,
         width=width,
@@ -100,7 +104,7 @@ def _finish(candidate: _Candidate | Refused) -> Row | Refused:
     )
 
 
-def table(path: Path, header: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+def read_csv(path: Path, header: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of a CSV file below its exact header. UserError: missing file, header, encoding, quotes."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -138,7 +142,7 @@ def _concepts(path: Path) -> dict[str, tuple[str, ...]]:
     if not path.exists():
         return {}
     found: dict[str, tuple[str, ...]] = {}
-    for line, cells in table(path, ("ID", "CUIs")):
+    for line, cells in read_csv(path, ("ID", "CUIs")):
         if len(cells) != 2:
             raise UserError(f"{path}, line {line}: row has {len(cells)} cells instead of 2")
         found[cells[0]] = tuple(dict.fromkeys(cui.strip() for cui in cells[1].split(";") if cui.strip()))

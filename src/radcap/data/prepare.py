@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from radcap import files, layout, seeds
-from radcap.data import articles, clean, concepts, folder, store
+from radcap.data import articles, cleaning, concepts, folder, store
 from radcap.errors import UserError
 from radcap.runtime.progress import track
 from radcap.settings import Data
@@ -25,7 +25,7 @@ def prepare(data: Data, *, seed: int) -> dict[str, Any]:
     All files are written beside their place first: a mistake in any split leaves nothing behind.
     """
     report: dict[str, Any] = {"source": data.source, "splits": {}}
-    refused: list[tuple[str, folder.Refused]] = []
+    refused: list[tuple[str, folder.QuarantinedRow]] = []
     Path("data").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir="data", prefix=".prepare-") as name:
         out = Path(name)
@@ -33,7 +33,7 @@ def prepare(data: Data, *, seed: int) -> dict[str, Any]:
             for split in layout.SPLITS:
                 report["splits"][split], out_of_split = _write_split(root, split, out)
                 refused += [(split, row) for row in out_of_split]
-            known = articles.of_folder(root)
+            known = articles.read_source(root)
         report["images_with_article"] = len(known)
         articles.write(out / "articles.csv", known)
         report["general"] = store.write(out / "general.arrow", _general(data, seed=seed))
@@ -50,19 +50,19 @@ def _source(data: Data, *, seed: int) -> Iterator[Path]:
         # Relative to the project also inside a queued experiment, whose working copy has no such folder.
         yield layout.main_workspace() / Path(data.path).expanduser()
         return
-    from radcap.data.phantoms.write import write
+    from radcap.data.phantoms.dataset import write_dataset
 
     with tempfile.TemporaryDirectory(prefix="radcap-") as name:
         counts = {split: getattr(data, split) for split in layout.SPLITS}
-        write(Path(name), counts=counts, seed=seeds.derive_seed(seed, "prepare"))
+        write_dataset(Path(name), counts=counts, seed=seeds.derive_seed(seed, "prepare"))
         yield Path(name)
 
 
-def _write_split(root: Path, split: str, out: Path) -> tuple[dict[str, Any], list[folder.Refused]]:
+def _write_split(root: Path, split: str, out: Path) -> tuple[dict[str, Any], list[folder.QuarantinedRow]]:
     captions = root / f"{split}_captions.csv"
-    rows_in = sum(1 for _ in folder.table(captions, ("ID", "Caption"))) if root.is_dir() else 0
+    rows_in = sum(1 for _ in folder.read_csv(captions, ("ID", "Caption"))) if root.is_dir() else 0
     tally = _Tally()
-    kept = tally.kept(track(folder.read(root, split), total=rows_in, label=f"prepare {split}"))
+    kept = tally.kept(track(folder.read_rows(root, split), total=rows_in, label=f"prepare {split}"))
     rows_out = store.write(out / f"{split}.arrow", kept)
     if rows_out == 0:
         reasons = ", ".join(sorted({row.reason for row in tally.refused})) or "the captions file has no rows"
@@ -74,14 +74,14 @@ class _Tally:
     """Counts what passes while a split is written."""
 
     def __init__(self) -> None:
-        self.refused: list[folder.Refused] = []
+        self.refused: list[folder.QuarantinedRow] = []
         self.words: list[int] = []
         self.modalities: Counter[str] = Counter()
         self.cleaned = self.without_concepts = 0
 
-    def kept(self, rows: Iterator[store.Row | folder.Refused]) -> Iterator[store.Row]:
+    def kept(self, rows: Iterator[store.Row | folder.QuarantinedRow]) -> Iterator[store.Row]:
         for row in rows:
-            if isinstance(row, folder.Refused):
+            if isinstance(row, folder.QuarantinedRow):
                 self.refused.append(row)
                 continue
             self.words.append(len(row.caption.split()))
@@ -108,10 +108,10 @@ def _general(data: Data, *, seed: int) -> Iterator[store.Row]:
     """The miniatures' pretraining examples: general pictures, and diagrams in radiology's words."""
     if not data.pictures + data.diagrams:
         return
-    from radcap.data.phantoms.diagrams import diagram
-    from radcap.data.phantoms.general import picture
+    from radcap.data.phantoms.diagrams import draw_diagram
+    from radcap.data.phantoms.shapes import draw_scene
 
-    for kind, count, draw in (("picture", data.pictures, picture), ("diagram", data.diagrams, diagram)):
+    for kind, count, draw in (("picture", data.pictures, draw_scene), ("diagram", data.diagrams, draw_diagram)):
         for index in range(count):
             rng = np.random.default_rng([seeds.derive_seed(seed, f"{kind}s"), index])
             yield _example(f"{kind}_{index:06d}", *draw(rng))
@@ -124,7 +124,7 @@ def _example(id_: str, image: Any, caption: str) -> store.Row:
     return store.Row(
         id=id_,
         image=data,
-        caption=clean.caption(caption),
+        caption=cleaning.clean_caption(caption),
         raw_caption=caption,
         cuis=(),
         width=image.width,
@@ -133,7 +133,7 @@ def _example(id_: str, image: Any, caption: str) -> store.Row:
     )
 
 
-def _quarantine(refused: list[tuple[str, folder.Refused]]) -> str:
+def _quarantine(refused: list[tuple[str, folder.QuarantinedRow]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["split", "line", "id", "reason"])

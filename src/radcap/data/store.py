@@ -36,7 +36,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     text, number = Value("string"), Value("int32")
     columns = {"id": text, "image": Value("binary"), "caption": text, "raw_caption": text, "cuis": List(text)}
     features = Features({**columns, "width": number, "height": number, "sha256": text})
-    with files.whole_file(path) as beside:
+    with files.atomic_file(path) as beside:
         writer = ArrowWriter(path=str(beside), features=features, writer_batch_size=100)
         for row in rows:
             writer.write({**asdict(row), "cuis": list(row.cuis)})

@@ -64,7 +64,7 @@ def convert(ckpt: Path, folder: Path, *, roberta: Path | None = None) -> str:
     _check_shapes(ckpt, {name: tuple(t.shape) for name, t in tensors.items()}, expected)
     digest = files.sha256(ckpt)
     model = str((stored.get("hyper_parameters") or {}).get("model", "unknown"))
-    with files.whole_folder(folder) as out:
+    with files.atomic_folder(folder) as out:
         save_file({name: t.float().contiguous() for name, t in tensors.items()}, out / WEIGHTS, {"format": "pt"})
         for name in roberta_files:
             shutil.copyfile(roberta / name, out / name)

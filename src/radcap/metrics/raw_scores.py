@@ -91,5 +91,5 @@ def write_per_caption(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         return pa.float64() if "/" in name else None
 
     arrays = {name: pa.array(list(values), column_type(name)) for name, values in columns.items()}
-    with files.whole_file(path) as unfinished:
+    with files.atomic_file(path) as unfinished:
         pq.write_table(pa.table(arrays), unfinished)

@@ -41,7 +41,7 @@ class ReferenceCache:
         # Another process that needs the same set waits until it is computed.
         with FileLock(self.folder / "kept.lock"):
             if not path.exists():
-                with files.whole_folder(path) as unfinished:
+                with files.atomic_folder(path) as unfinished:
                     compute(unique, unfinished)
                 self._delete_oldest(newest=path)
         return path

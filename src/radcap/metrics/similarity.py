@@ -158,7 +158,7 @@ class EmbeddingCache:
             self.images: torch.tensor([list(bytes.fromhex(name)) for name in hashes], dtype=torch.uint8),
             self.embeddings: torch.stack([merged[name] for name in hashes]),
         }
-        with files.whole_file(self.path) as unfinished:
+        with files.atomic_file(self.path) as unfinished:
             save_file(tensors, unfinished)
 
     def _tensors(self) -> dict[str, torch.Tensor]:

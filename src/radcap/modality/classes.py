@@ -49,7 +49,7 @@ class Labels:
         return {name: found[name] for name in CLASSES}
 
     @property
-    def cases(self) -> list[tuple[int, int]]:
+    def examples(self) -> list[tuple[int, int]]:
         """(row, index of its class) of the rows that are not left out."""
         return [(row, CLASSES.index(name)) for row, name in enumerate(self.classes) if name is not None]
 

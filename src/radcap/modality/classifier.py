@@ -46,21 +46,21 @@ class Classifier:
         self.processor.save_pretrained(folder)
 
 
-def start(folder: Path, rules: Modality, *, weights: Literal["miniature", "published"]) -> Classifier:
+def initialize(folder: Path, rules: Modality, *, weights: Literal["miniature", "published"]) -> Classifier:
     """What training begins with; base.json in the folder tells it, with published files' revision and hashes."""
     if weights == "published":
         record = record_published(folder, family_name=FAMILY, checkpoint=rules.checkpoint, revision=rules.revision)
-        return published(rules.checkpoint, revision=record["revision"])
+        return load_published(rules.checkpoint, revision=record["revision"])
     files.write_json(folder / RECORD, {"family": FAMILY, "weights": weights, "checkpoint": None, "revision": None})
-    return miniature(rules.miniature)
+    return build_miniature(rules.miniature)
 
 
-def record_missing(folder: Path, reason: str) -> None:
+def record_untrained(folder: Path, reason: str) -> None:
     """Say in base.json why nothing was trained."""
     files.write_json(folder / RECORD, {"family": FAMILY, "missing": reason})
 
 
-def miniature(size: ModalityMiniature) -> Classifier:
+def build_miniature(size: ModalityMiniature) -> Classifier:
     """An untrained small one of the published class and layer type."""
     config = ResNetConfig(embedding_size=size.embedding, hidden_sizes=size.widths, depths=size.depths, **NAMES)
     processor = ConvNextImageProcessorPil(
@@ -71,7 +71,7 @@ def miniature(size: ModalityMiniature) -> Classifier:
     return _placed(ResNetForImageClassification(config), processor)
 
 
-def published(source: str, *, revision: str | None) -> Classifier:
+def load_published(source: str, *, revision: str | None) -> Classifier:
     """Published weights from a hub id or a local folder, under a fresh head.
 
     UserError: it cannot be loaded, or any weight but the head's is missing, unexpected or of another shape.
@@ -84,7 +84,7 @@ def published(source: str, *, revision: str | None) -> Classifier:
     return _placed(model, _processor(source, revision=revision))
 
 
-def trained(folder: Path) -> Classifier:
+def load_trained(folder: Path) -> Classifier:
     """What training has saved, on the GPU where there is one.
 
     UserError: nothing was trained, and why; or what lies there is damaged or has other classes.

@@ -12,10 +12,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import get_scheduler
 
-from radcap.modality.augment import augment
 from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
-from radcap.modality.pixels import Pixels
+from radcap.modality.dataset import PixelDataset, augment
 from radcap.runtime.progress import track
 from radcap.settings import Modality, ProfileModality
 
@@ -45,7 +44,7 @@ def class_weights(counts: Mapping[str, int], balance: float) -> torch.Tensor:
     return raw * rows.sum() / (raw * rows).sum()
 
 
-def fit(classifier: Classifier, train: Pixels, valid: Pixels, recipe: Recipe) -> list[dict[str, float]]:
+def fit(classifier: Classifier, train: PixelDataset, valid: PixelDataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train in place; return the log, one row an epoch.
 
     An epoch's last, smaller batch is left out: batch norms learn little from a few images, and nothing from one.
@@ -88,7 +87,7 @@ class _Steps:
         return loss.detach()
 
 
-def _batches(train: Pixels, recipe: Recipe) -> Any:
+def _batches(train: PixelDataset, recipe: Recipe) -> Any:
     return DataLoader(
         train,
         recipe.run.batch_size,
@@ -123,7 +122,7 @@ def _loss(
 
 
 @torch.inference_mode()
-def _validated(classifier: Classifier, valid: Pixels, recipe: Recipe, label: str) -> dict[str, float]:
+def _validated(classifier: Classifier, valid: PixelDataset, recipe: Recipe, label: str) -> dict[str, float]:
     """The plain mean loss over the validation rows; nothing where none has a class."""
     if not len(valid):
         return {}

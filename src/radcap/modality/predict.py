@@ -13,8 +13,8 @@ from radcap import layout
 from radcap.modality import classifier
 from radcap.modality.classes import CLASSES
 from radcap.modality.classifier import Classifier
-from radcap.modality.pixels import Pixels
-from radcap.modality.results import Shares, best
+from radcap.modality.dataset import PixelDataset
+from radcap.modality.predictions import Probabilities, most_likely
 from radcap.runtime.progress import track
 
 # Decimals of a probability: beyond them it depends on the shape of the batch.
@@ -23,20 +23,20 @@ PLACES = 5
 
 def open_classifier(folder: Path = layout.MODALITY) -> Classifier:
     """The trained classifier, on the GPU where there is one. UserError: none was trained, or it is damaged."""
-    return classifier.trained(folder)
+    return classifier.load_trained(folder)
 
 
 def classify(opened: Classifier, images: Sequence[bytes], *, batch_size: int) -> list[tuple[str, float]]:
     """(class, its probability) of each image, given as its file's bytes. BadImage as in data.images.open_rgb."""
-    return best(probabilities(opened, images, batch_size=batch_size))
+    return most_likely(probabilities(opened, images, batch_size=batch_size))
 
 
 @torch.inference_mode()
 def probabilities(
     opened: Classifier, images: Sequence[bytes], *, batch_size: int, workers: int = 0, label: str = "modality"
-) -> Shares:
+) -> Probabilities:
     """(n, classes) probabilities in the order of CLASSES, rounded. `images` are read as they are asked for."""
-    items = Pixels(opened.processor, images, [(row, 0) for row in range(len(images))], cache=False)
+    items = PixelDataset(opened.processor, images, [(row, 0) for row in range(len(images))], cache=False)
     batches = DataLoader(items, batch_size, num_workers=workers)
     found = [np.empty((0, len(CLASSES)))]
     opened.model.eval()
@@ -45,5 +45,5 @@ def probabilities(
         for pixels, _ in track(batches, total=len(batches), label=label):
             logits = opened.model(pixels.to(opened.device)).logits
             found.append(logits.double().softmax(-1).cpu().numpy())
-    shares: Shares = np.concatenate(found).round(PLACES)
+    shares: Probabilities = np.concatenate(found).round(PLACES)
     return shares

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from radcap import files
 from radcap.errors import UserError
-from radcap.models.family import Family, family
+from radcap.models.family import Family, get_family
 from radcap.models.hub import download
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ HOW_LOADED = ("is_local", "local_files_only", "image_processor")
 
 
 @dataclass
-class Loaded:
+class LoadedModel:
     """A model with its processor and family, ready to be fed."""
 
     family: Family
@@ -58,7 +58,7 @@ def record_published(
     return record
 
 
-def save_miniature(loaded: Loaded, folder: Path, *, family_name: str) -> None:
+def save_miniature(loaded: LoadedModel, folder: Path, *, family_name: str) -> None:
     """Save in the published layout (config.json, safetensors, processor and tokenizer files) with base.json."""
     loaded.model.save_pretrained(folder)
     loaded.family.save_processor(loaded.processor, str(folder))
@@ -67,7 +67,7 @@ def save_miniature(loaded: Loaded, folder: Path, *, family_name: str) -> None:
     files.write_json(folder / RECORD, record)
 
 
-def load(folder: Path, *, dtype: str, **options: Any) -> Loaded:
+def load(folder: Path, *, dtype: str, **options: Any) -> LoadedModel:
     """Load what base.json describes. One function for miniatures, hub snapshots and local folders.
 
     `options` go to from_pretrained (quantization).
@@ -76,7 +76,7 @@ def load(folder: Path, *, dtype: str, **options: Any) -> Loaded:
     source = record["checkpoint"] or str(folder)
     image = record.get("image")
     return load_weights(
-        family(record["family"]), source, revision=record["revision"], dtype=dtype, image=image, **options
+        get_family(record["family"]), source, revision=record["revision"], dtype=dtype, image=image, **options
     )
 
 
@@ -88,7 +88,7 @@ def load_weights(
     dtype: str,
     image: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Loaded:
+) -> LoadedModel:
     """Load a model in the published layout from a hub id or a local folder. UserError: missing or incomplete."""
     image = image or {}
     try:
@@ -105,4 +105,4 @@ def load_weights(
             setattr(model.config, name, image[name])
     except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise UserError(f"checkpoint {source!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    return Loaded(adapter, model, processor)
+    return LoadedModel(adapter, model, processor)

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors, image_processor
+from radcap.models.family import Family, Tensors, load_image_processor
 from radcap.settings import Miniature
 
 END = "<|endoftext|>"
@@ -35,7 +35,7 @@ class EncoderDecoder(Family):
     """A family of transformers' VisionEncoderDecoderModel with GPT-2's tokenizer; it states its two halves."""
 
     model_classes = {"vision-encoder-decoder": VisionEncoderDecoderModel}
-    ids = "decoder_input_ids"
+    ids_name = "decoder_input_ids"
 
     @abstractmethod
     def halves(self, size: Miniature, tokenizer: GPT2Tokenizer) -> tuple[PreTrainedConfig, PreTrainedConfig]:
@@ -62,7 +62,7 @@ class EncoderDecoder(Family):
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         return Processor(
-            image_processor(ViTImageProcessorPil, source, revision=revision, image=image),
+            load_image_processor(ViTImageProcessorPil, source, revision=revision, image=image),
             GPT2Tokenizer.from_pretrained(source, revision=revision),
         )
 
@@ -72,7 +72,7 @@ class EncoderDecoder(Family):
 
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:
         pixels = processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
-        return {"pixel_values": pixels, self.ids: torch.tensor([[processor.tokenizer.bos_token_id]])}
+        return {"pixel_values": pixels, self.ids_name: torch.tensor([[processor.tokenizer.bos_token_id]])}
 
     def caption_ids(self, processor: Any, caption: str) -> list[int]:
         return list(processor.tokenizer(caption, add_special_tokens=False)["input_ids"])

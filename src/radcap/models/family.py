@@ -55,19 +55,19 @@ class Module:
 
 class Family(ABC):
     """One adapter class per family. `components` maps a pattern of module names to a component, first match wins.
-    A module's kind of projection is that of the first pattern of `more_kinds` found in its name, else KINDS of the
+    A module's kind of projection is that of the first pattern of `extra_kinds` found in its name, else KINDS of the
     name's last part."""
 
     # transformers' model_type, as config.json states it -> model class.
     model_classes: ClassVar[Mapping[str, Any]]
     components: ClassVar[Mapping[str, str]]
-    more_kinds: ClassVar[Mapping[str, str]] = {}
+    extra_kinds: ClassVar[Mapping[str, str]] = {}
     # The name under which the model takes the text's token ids.
-    ids: ClassVar[str] = "input_ids"
+    ids_name: ClassVar[str] = "input_ids"
     # Further inputs with an entry per token: they grow with the caption and are padded beside the ids.
-    per_token: ClassVar[frozenset[str]] = frozenset()
+    per_token_inputs: ClassVar[frozenset[str]] = frozenset()
     # Inputs whose first dimension is no example's: batches hold them end to end (Qwen's patches).
-    end_to_end: ClassVar[frozenset[str]] = frozenset()
+    concatenated_inputs: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
@@ -169,13 +169,13 @@ class Family(ABC):
 
     def kind(self, name: str) -> str:
         """The kind of projection of a linear module."""
-        for pattern, kind in self.more_kinds.items():
+        for pattern, kind in self.extra_kinds.items():
             if re.search(pattern, name):
                 return kind
         return KINDS.get(name.rpartition(".")[2], "other")
 
 
-def image_processor(kind: Any, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
+def load_image_processor(kind: Any, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
     """An image processor of class `kind` with some settings changed. ValueError for a setting that it has not."""
     known = kind.valid_kwargs.__annotations__
     if unknown := sorted(image.keys() - known):
@@ -183,7 +183,7 @@ def image_processor(kind: Any, source: str, *, revision: str | None, image: Mapp
     return kind.from_pretrained(source, revision=revision, **image)
 
 
-def family(name: str) -> Family:
+def get_family(name: str) -> Family:
     """The adapter of a family by its name, which is also its module's name."""
     module = importlib.import_module(f"radcap.models.families.{name}")
     found: Family = module.FAMILY

@@ -8,19 +8,19 @@ from typing import Any, Literal
 import torch
 
 from radcap.data.images import open_rgb
-from radcap.models.base import Loaded
+from radcap.models.base import LoadedModel
 from radcap.models.family import Family, Tensors
 
 IGNORED = -100
 
 
-def fill(template: str, instruction: str) -> str:
+def fill_template(template: str, instruction: str) -> str:
     """A model's prompt: its template with the instruction in place."""
     return template.replace("{instruction}", instruction)
 
 
 def encode(
-    loaded: Loaded, image: bytes, prompt: str, *, caption: str | None = None, max_caption_tokens: int = 0
+    loaded: LoadedModel, image: bytes, prompt: str, *, caption: str | None = None, max_caption_tokens: int = 0
 ) -> tuple[Tensors, bool]:
     """Inputs of one example (first dimension 1) and whether its caption was cut to `max_caption_tokens`.
 
@@ -34,10 +34,10 @@ def encode(
         return features, False
     full = [*adapter.caption_ids(loaded.processor, caption), adapter.end_id(loaded.processor)]
     kept = torch.tensor([full[:max_caption_tokens]])
-    given = features[adapter.ids]
+    given = features[adapter.ids_name]
     features["labels"] = torch.cat([torch.full_like(given, IGNORED), kept], dim=1)
-    features[adapter.ids] = torch.cat([given, kept], dim=1)
-    for name in adapter.per_token & features.keys():
+    features[adapter.ids_name] = torch.cat([given, kept], dim=1)
+    for name in adapter.per_token_inputs & features.keys():
         # A caption's token is like the last of the prompt: text, which sees the images that the prompt saw.
         features[name] = torch.cat(
             [features[name], features[name][:, -1:].expand(-1, kept.shape[1], *features[name].shape[2:])], dim=1
@@ -52,15 +52,15 @@ def collate(
 
     Inputs whose shapes differ between examples (tiles of an image) are padded with zeros at their ends.
     """
-    ids = adapter.ids
+    ids = adapter.ids_name
     mask = [torch.ones_like(example[ids]) for example in examples]
     batch = {ids.replace("input_ids", "attention_mask"): _pad(mask, 0, left=side == "left")}
-    text = {ids, "labels", *adapter.per_token}
+    text = {ids, "labels", *adapter.per_token_inputs}
     for name in examples[0]:
         tensors = [example[name] for example in examples]
         value = {ids: pad_id, "labels": IGNORED}.get(name, 0)
         left = name in text and side == "left"
-        batch[name] = torch.cat(tensors) if name in adapter.end_to_end else _pad(tensors, value, left=left)
+        batch[name] = torch.cat(tensors) if name in adapter.concatenated_inputs else _pad(tensors, value, left=left)
     return batch
 
 

@@ -38,7 +38,7 @@ _AMONG_LANGUAGE = re.compile(r"\.gated_cross_attn_layers\.")
 
 
 @dataclass(frozen=True)
-class Adapters:
+class AdapterOptions:
     """What decides an adapter's activations."""
 
     r: int
@@ -49,7 +49,7 @@ class Adapters:
 def activation_bytes(
     inventory: Iterable[Module],
     chosen: Targets,
-    adapters: Adapters,
+    adapters: AdapterOptions,
     *,
     config: Any,
     positions: Positions,
@@ -128,7 +128,7 @@ def base_bytes(module: Module, *, element: int, norm: int, activation: int) -> f
     return of_kind.get(module.kind, 0.0)
 
 
-def adapter_bytes(module: Module, adapters: Adapters, *, element: int) -> float:
+def adapter_bytes(module: Module, adapters: AdapterOptions, *, element: int) -> float:
     """Bytes per position that peft's float32 adapter keeps: its input cast to float32, dropout's mask, A's output;
     with DoRA both results, the base's and the adapter's, too."""
     kept = module.inputs * FLOAT32 + adapters.r * FLOAT32

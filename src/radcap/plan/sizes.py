@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from radcap.adapt.strategies import Targets
 from radcap.errors import UserError
-from radcap.models.family import Family, Module, family
+from radcap.models.family import Family, Module, get_family
 from radcap.settings import Component
 
 if TYPE_CHECKING:
@@ -42,20 +42,20 @@ class Sizes:
         return sum(self.components.values())
 
 
-def known() -> tuple[str, ...]:
+def known_models() -> tuple[str, ...]:
     """The models that have a full-size configuration."""
     return tuple(sorted(place.name[:-5] for place in _FOLDER.iterdir() if place.name.endswith(".json")))
 
 
 def full_size(key: str) -> dict[str, Any]:
     """A model's full-size configuration as config.json would hold it. UserError where there is none."""
-    if key not in known():
-        raise UserError(f"models.{key}: no full-size configuration; known: {', '.join(known())}")
+    if key not in known_models():
+        raise UserError(f"models.{key}: no full-size configuration; known: {', '.join(known_models())}")
     tree: dict[str, Any] = json.loads((_FOLDER / f"{key}.json").read_text(encoding="utf-8"))
     return tree
 
 
-def on_meta(adapter: Family, tree: dict[str, Any]) -> PreTrainedModel:
+def build_on_meta(adapter: Family, tree: dict[str, Any]) -> PreTrainedModel:
     """The model of a configuration with shapes alone: it takes no memory to speak of."""
     import torch
 
@@ -65,11 +65,11 @@ def on_meta(adapter: Family, tree: dict[str, Any]) -> PreTrainedModel:
 
 def sizes(key: str, family_name: str) -> Sizes:
     """Build a model at full size on the meta device, count, and let it go."""
-    adapter = family(family_name)
-    return count(adapter, on_meta(adapter, full_size(key)))
+    adapter = get_family(family_name)
+    return count_parameters(adapter, build_on_meta(adapter, full_size(key)))
 
 
-def count(adapter: Family, model: PreTrainedModel) -> Sizes:
+def count_parameters(adapter: Family, model: PreTrainedModel) -> Sizes:
     """Parameters of any model of a family."""
     components: Counter[str] = Counter(dict.fromkeys(COMPONENTS, 0))
     # named_parameters passes over a weight that it has met.

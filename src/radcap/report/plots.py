@@ -95,7 +95,7 @@ def draw(folder: Path, data: Mapping[str, Rows], look: Look) -> None:
 
     matplotlib.use("agg")
     style: Any = {"svg.hashsalt": "radcap", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    with matplotlib.rc_context(style), files.whole_folder(folder) as out:
+    with matplotlib.rc_context(style), files.atomic_folder(folder) as out:
         for name, rows in data.items():
             figure = _figure(DRAWINGS[name], rows, look)
             figure.savefig(out / f"{name}.svg", metadata={"Date": None})

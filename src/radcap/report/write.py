@@ -48,10 +48,12 @@ def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = 
 
 def _texts(inputs: Inputs, test: Any) -> tuple[Texts, Told]:
     """References, captions and their modalities, and how many captions are empty or cut."""
-    from radcap.caption.lines import read
+    from radcap.caption.records import read_captions
 
     made = {
-        (key, path.stem): read(path) for key in inputs.metrics for path in sorted(layout.captions(key).glob("*.jsonl"))
+        (key, path.stem): read_captions(path)
+        for key in inputs.metrics
+        for path in sorted(layout.captions(key).glob("*.jsonl"))
     }
     tuned = [caption for (_, variant), captions in made.items() if variant != "base" for caption in captions]
     texts = Texts(

@@ -46,7 +46,7 @@ class TrainingCheckpoints:
     @contextlib.contextmanager
     def write(self, step: int) -> Iterator[Path]:
         """Yield a folder that becomes the checkpoint of a step when the block succeeds. Older ones are then deleted."""
-        with files.whole_folder(self.folder / f"step-{step:08d}") as folder:
+        with files.atomic_folder(self.folder / f"step-{step:08d}") as folder:
             yield folder
         for outdated in sorted(self.folder.glob("step-*"))[:-1]:
             shutil.rmtree(outdated)

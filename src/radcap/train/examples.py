@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import Dataset
 
-from radcap.models.base import Loaded
+from radcap.models.base import LoadedModel
 from radcap.models.family import Family, Tensors
 from radcap.models.inputs import IGNORED, collate, encode
 from radcap.train.loss import predicting_positions
@@ -27,7 +27,7 @@ class Examples(Dataset):  # type: ignore[type-arg]
     """
 
     def __init__(
-        self, loaded: Loaded, rows: Rows, prompts: Sequence[str], *, max_caption_tokens: int, cache: bool
+        self, loaded: LoadedModel, rows: Rows, prompts: Sequence[str], *, max_caption_tokens: int, cache: bool
     ) -> None:
         self.loaded, self.rows, self.prompts = loaded, rows, prompts
         self.max_caption_tokens = max_caption_tokens
@@ -85,4 +85,4 @@ class Examples(Dataset):  # type: ignore[type-arg]
 def collate_examples(examples: Sequence[Tensors], family: Family, *, pad_id: int) -> dict[str, Any]:
     """A training batch, padded on the right, that asks the model for logits only where a caption token is predicted."""
     inputs = collate(examples, family, pad_id=pad_id, side="right")
-    return inputs | {family.ids.replace("input_ids", "logits_to_keep"): predicting_positions(inputs["labels"])}
+    return inputs | {family.ids_name.replace("input_ids", "logits_to_keep"): predicting_positions(inputs["labels"])}

@@ -94,7 +94,7 @@ def mean_rouge1(examples: Examples, *, rows: int, batch_size: int, max_new_token
             for name, tensor in inputs.items()
         }
         output = model.generate(**on_device, generation_config=config)
-        new_tokens = output[:, inputs[family.ids].shape[1] :]
+        new_tokens = output[:, inputs[family.ids_name].shape[1] :]
         captions += family.tokenizer(processor).batch_decode(new_tokens, skip_special_tokens=True)
     # It imports nltk, for a second and a half; most runs select by something else.
     from rouge_score.rouge_scorer import RougeScorer

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from radcap.errors import UserError
-from radcap.models.base import Loaded
-from radcap.models.family import family
-from radcap.models.initial import draw_weights
-from radcap.models.inputs import fill
+from radcap.models.base import LoadedModel
+from radcap.models.family import get_family
+from radcap.models.initialization import initialize_weights
+from radcap.models.inputs import fill_template
 from radcap.settings import Model, Pretrain
 from radcap.train.examples import Examples
 from radcap.train.fit import fit
@@ -23,17 +23,17 @@ INSTRUCTION = "Describe this image."
 MAX_CAPTION_TOKENS = 128
 
 
-def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, label: str) -> tuple[Loaded, str]:
+def pretrain(model: Model, settings: Pretrain, general: Dataset, *, seed: int, label: str) -> tuple[LoadedModel, str]:
     """Train a tokenizer and all weights on pictures and diagrams. Returns the model and its training log (CSV)."""
     if not len(general) or not settings.steps:
         raise UserError("a miniature needs pretraining: set data.pictures, data.diagrams and pretrain.steps above 0")
-    prompt = fill(model.template, INSTRUCTION)
-    model_family = family(model.family)
+    prompt = fill_template(model.template, INSTRUCTION)
+    model_family = get_family(model.family)
     # Every example contains the prompt, so repeat it until the tokenizer merges its words.
     texts = [*general["caption"], *([prompt] * 100)]
     untrained, processor = model_family.miniature(model.miniature, texts)
-    draw_weights(untrained)
-    loaded = Loaded(model_family, untrained, processor)
+    initialize_weights(untrained)
+    loaded = LoadedModel(model_family, untrained, processor)
     examples = Examples(loaded, general, [prompt] * len(general), max_caption_tokens=MAX_CAPTION_TOKENS, cache=True)
     recipe = Recipe(
         steps=settings.steps,

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from scipy.stats import spearmanr
 
+from radcap.data.phantoms.captions import caption
 from radcap.data.phantoms.case import Case, sample_case
 from radcap.data.phantoms.draw import draw
-from radcap.data.phantoms.wording import caption
 from radcap.metrics.miniatures.pairs import KINDS, LEVELS, Pair
 
 

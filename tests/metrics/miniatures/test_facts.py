@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radcap.data.phantoms.captions import caption
 from radcap.data.phantoms.case import sample_case
-from radcap.data.phantoms.wording import caption
 from radcap.metrics.miniatures.facts import FACTS, NO_FACT, fact_labels, read_case
 
 
@@ -18,7 +18,7 @@ def test_a_captions_facts_are_its_cases(seed: int) -> None:
     found = read_case(caption(case, rng))
     assert found is not None
     assert fact_labels(found) == fact_labels(case)
-    assert (found.view, found.look, found.size_mm) == (case.view, None, None)
+    assert (found.view, found.technique, found.size_mm) == (case.view, None, None)
     assert [values[number] for values, number in zip(FACTS.values(), fact_labels(case), strict=True)] == [
         getattr(case, name) for name in FACTS
     ]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radcap.data.phantoms.atlas import SHARES, STUDIES
+from radcap.data.phantoms.captions import find_concepts
 from radcap.data.phantoms.case import Case, concepts
-from radcap.data.phantoms.wording import tag
 from radcap.metrics.miniatures.pairs import (
     KINDS,
     LABELS,
@@ -19,7 +19,7 @@ from radcap.metrics.miniatures.pairs import (
     count_wrong_facts,
     make_pair,
     make_pairs,
-    with_look_and_size,
+    with_technique_and_size,
     with_wrong_finding,
     with_wrong_modality,
     with_wrong_side,
@@ -50,11 +50,11 @@ def test_pairs_match_their_kind(kind: str, seed: int) -> None:
     assert pair.target in targets
     assert pair.label == label
     assert (pair.candidate == pair.reference) == (kind == "same")
-    assert tag(pair.reference) == {concept.cui for concept in concepts(pair.reference_case)}
+    assert find_concepts(pair.reference) == {concept.cui for concept in concepts(pair.reference_case)}
     if pair.candidate_case is None:
         assert kind == "noise"
     else:
-        assert tag(pair.candidate) == {concept.cui for concept in concepts(pair.candidate_case)}
+        assert find_concepts(pair.candidate) == {concept.cui for concept in concepts(pair.candidate_case)}
         assert count_wrong_facts(pair.reference_case, pair.candidate_case) in wrong
 
 
@@ -77,7 +77,7 @@ def test_one_wrong_fact_is_that_fact_and_one_that_exists(seed: int) -> None:
     ("other", "wrong"),
     [
         (NODULE, 0),
-        (replace(NODULE, size_mm=40, view=None, look="plain"), 0),
+        (replace(NODULE, size_mm=40, view=None, technique="plain"), 0),
         (replace(NODULE, side="right"), 1),
         (replace(NODULE, modality="pet"), 1),
         (replace(NODULE, finding=None, side=None), 1),
@@ -101,15 +101,15 @@ def test_every_other_fact_comes_up() -> None:
     assert {with_wrong_modality(NODULE, rng).modality for _ in range(200)} == SHARES.keys() - {"ct"}
 
 
-def test_looks_and_sizes_are_possible_ones() -> None:
+def test_techniques_and_sizes_are_possible_ones() -> None:
     rng = np.random.default_rng(0)
-    bare = replace(NODULE, look=None, size_mm=None)
-    found = [with_look_and_size(bare, rng) for _ in range(100)]
-    assert {case.look for case in found} == {"contrast", "plain", None}
+    bare = replace(NODULE, technique=None, size_mm=None)
+    found = [with_technique_and_size(bare, rng) for _ in range(100)]
+    assert {case.technique for case in found} == {"contrast", "plain", None}
     assert {case.size_mm for case in found} == {20, 25, 30, 35, 40, 45}
-    assert {replace(case, look=None, size_mm=None) for case in found} == {bare}
-    assert {with_look_and_size(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
-    assert {with_look_and_size(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
+    assert {replace(case, technique=None, size_mm=None) for case in found} == {bare}
+    assert {with_technique_and_size(replace(bare, finding=None), rng).size_mm for _ in range(20)} == {None}
+    assert {with_technique_and_size(replace(bare, side="bilateral"), rng).size_mm for _ in range(20)} == {None}
 
 
 def test_a_finding_without_side_has_no_wrong_one() -> None:

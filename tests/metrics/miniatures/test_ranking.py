@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from radcap import seeds
-from radcap.data.phantoms.diagrams import mixed
-from radcap.data.phantoms.wording import caption
+from radcap.data.phantoms.captions import caption
+from radcap.data.phantoms.diagrams import sample_unseen_case
 from radcap.metrics import scorers
 from radcap.metrics.evaluator import Evaluator
 from radcap.metrics.miniatures.pair_training import MAX_PAIRS
@@ -46,7 +46,7 @@ def held_out() -> list[Pair]:
 def scores(tmp_path_factory: pytest.TempPathFactory, held_out: list[Pair]) -> dict[str, list[float]]:
     folder = tmp_path_factory.mktemp("scorers")
     rng = np.random.default_rng(SEED)
-    general = [caption(mixed(rng), rng) for _ in range(SAMPLE.data.diagrams)]
+    general = [caption(sample_unseen_case(rng), rng) for _ in range(SAMPLE.data.diagrams)]
     scorers.make_scorers(SAMPLE.scorers, folder, rows=rows(SAMPLE.data.train, SEED), general=general, seed=SEED)
     images = [picture(pair.reference_case, rng) for pair in held_out]
     texts = [pair.candidate for pair in held_out], [pair.reference for pair in held_out]

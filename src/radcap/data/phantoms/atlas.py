@@ -36,19 +36,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Study:
-    """One kind of examination: what is looked at, in which view, in which looks, and what may be found."""
+    """One kind of examination: what is looked at, in which view, in which techniques, and what may be found."""
 
     modality: str
     anatomy: str
     view: str | None
-    looks: tuple[str | None, ...]
+    techniques: tuple[str | None, ...]
     findings: tuple[Finding, ...]
 
 
 def _study(
-    modality: str, anatomy: str, view: str | None, *findings: Finding, looks: tuple[str | None, ...] = (None,)
+    modality: str, anatomy: str, view: str | None, *findings: Finding, techniques: tuple[str | None, ...] = (None,)
 ) -> Study:
-    return Study(modality, anatomy, view, looks, findings)
+    return Study(modality, anatomy, view, techniques, findings)
 
 
 ENHANCED = ("contrast", "plain")
@@ -77,7 +77,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("pleural effusion", LRB),
         Finding("pneumothorax", LR),
         Finding("nodule", LR, (20, 45)),
-        looks=ENHANCED,
+        techniques=ENHANCED,
     ),
     _study(
         "ct",
@@ -87,7 +87,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("abscess", (), (40, 70)),
         Finding("tumor", (), (40, 70)),
         Finding("ascites"),
-        looks=ENHANCED,
+        techniques=ENHANCED,
     ),
     _study(
         "ct",
@@ -97,7 +97,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("calculus", LRB, (15, 25)),
         Finding("hydronephrosis", LRB),
         Finding("tumor", LR, (40, 70)),
-        looks=ENHANCED,
+        techniques=ENHANCED,
     ),
     _study("ct", "brain", "axial", NORMAL, Finding("hematoma", LR), Finding("infarction", LR)),
     _study(
@@ -108,7 +108,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("tumor", LR, (30, 50)),
         Finding("abscess", LR, (30, 50)),
         Finding("infarction", LR),
-        looks=WEIGHTED,
+        techniques=WEIGHTED,
     ),
     _study(
         "mri",
@@ -118,7 +118,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("fracture"),
         Finding("stenosis"),
         Finding("tumor", (), (25, 40)),
-        looks=WEIGHTED,
+        techniques=WEIGHTED,
     ),
     _study(
         "ultrasound",
@@ -145,7 +145,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("stenosis", LR),
         Finding("aneurysm", LR, (10, 20)),
         Finding("occlusion", LR),
-        looks=(None, "subtraction"),
+        techniques=(None, "subtraction"),
     ),
     _study(
         "angiography",
@@ -155,7 +155,7 @@ STUDIES: tuple[Study, ...] = (
         Finding("stenosis"),
         Finding("aneurysm", (), (45, 70)),
         Finding("occlusion"),
-        looks=(None, "subtraction"),
+        techniques=(None, "subtraction"),
     ),
     _study("pet", "neck", "coronal", NORMAL, Finding("lymphadenopathy", LRB), Finding("tumor", LR, (25, 40))),
     _study("pet", "chest", "coronal", NORMAL, Finding("nodule", LR, (20, 45)), Finding("lymphadenopathy")),

@@ -21,7 +21,7 @@ class Case:
     side: str | None = None
     size_mm: int | None = None
     view: str | None = None
-    look: str | None = None
+    technique: str | None = None
 
 
 def sample_case(rng: np.random.Generator, *, modality: str | None = None) -> Case:
@@ -36,14 +36,14 @@ def sample_case(rng: np.random.Generator, *, modality: str | None = None) -> Cas
     return _case(study, study.findings[rng.integers(len(study.findings))], rng=rng)
 
 
-def study_of(case: Case) -> Study | None:
+def find_study(case: Case) -> Study | None:
     """The kind of examination that a case belongs to; None for facts that no phantom shows."""
     return _studies().get((case.modality, case.anatomy))
 
 
 def relative_size(case: Case) -> float:
     """Where the size lies in the finding's range, from 0 to 1; 0.5 without a size."""
-    study = study_of(case)
+    study = find_study(case)
     ranges = {finding.name: finding.sizes for finding in study.findings} if study else {}
     sizes = ranges.get(case.finding)
     if case.size_mm is None or sizes is None:
@@ -63,8 +63,8 @@ def _case(study: Study, finding: Finding, *, rng: np.random.Generator) -> Case:
     if finding.sizes and side != "bilateral":
         low, high = finding.sizes
         size = int(rng.integers(low // SIZE_STEP_MM, high // SIZE_STEP_MM + 1)) * SIZE_STEP_MM
-    look = study.looks[rng.integers(len(study.looks))]
-    return Case(study.modality, study.anatomy, finding.name, side, size, study.view, look)
+    technique = study.techniques[rng.integers(len(study.techniques))]
+    return Case(study.modality, study.anatomy, finding.name, side, size, study.view, technique)
 
 
 def _studies() -> dict[tuple[str, str], Study]:

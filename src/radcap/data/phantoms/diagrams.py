@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from radcap.data.phantoms.atlas import LRB, PAIRED, SHARES, STUDIES
+from radcap.data.phantoms.captions import caption, pick
 from radcap.data.phantoms.case import SIZE_STEP_MM, Case
-from radcap.data.phantoms.general import COLOURS, SHAPES, shape
-from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, LOOK, VIEW
-from radcap.data.phantoms.wording import caption, pick
+from radcap.data.phantoms.phrases import ANATOMY, FINDINGS, TECHNIQUE, VIEW
+from radcap.data.phantoms.shapes import COLOURS, SHAPES, draw_shape
 
 Colour = tuple[int, int, int]
 
@@ -40,13 +40,13 @@ BODIES = {name: (SHAPES[i % len(SHAPES)], _hue(i, len(ANATOMY))) for i, name in 
 MARKS = {name: (SHAPES[i % len(SHAPES)], tuple(COLOURS.values())[3 * i % 8]) for i, name in enumerate(FINDINGS)}
 
 
-def diagram(rng: np.random.Generator) -> tuple[Image.Image, str]:
+def draw_diagram(rng: np.random.Generator) -> tuple[Image.Image, str]:
     """A diagram (RGB, 96 to 160 pixels a side) and its caption, in the phantoms' wording."""
-    case = mixed(rng)
+    case = sample_unseen_case(rng)
     return _draw(case, rng), caption(case, rng)
 
 
-def mixed(rng: np.random.Generator) -> Case:
+def sample_unseen_case(rng: np.random.Generator) -> Case:
     """Facts that no phantom has, so that no split has their caption.
 
     Modality, anatomy and finding are mixed freely, and mixtures that exist are thrown away: since every caption
@@ -66,14 +66,14 @@ def _case(rng: np.random.Generator, modality: str, anatomy: str, finding: str | 
     if finding is None:
         side, size = pick(rng, LRB[:2]) if anatomy in PAIRED else None, None
     view = pick(rng, tuple(VIEW))
-    look = pick(rng, tuple(LOOK)) if rng.random() < 0.6 else None
-    return Case(modality, anatomy, finding, side, size, view, look)
+    technique = pick(rng, tuple(TECHNIQUE)) if rng.random() < 0.6 else None
+    return Case(modality, anatomy, finding, side, size, view, technique)
 
 
 def _draw(case: Case, rng: np.random.Generator) -> Image.Image:
     """Modality as the background, anatomy as a body, finding as a mark on it, side and size as the mark's.
 
-    As in radiology the patient's left is on the picture's right. View and look are not shown.
+    As in radiology the patient's left is on the picture's right. View and technique are not shown.
     """
     width, height = (int(side) for side in rng.integers(96, 161, 2))
     image = Image.new("RGB", (width, height), BACKGROUNDS[case.modality])
@@ -82,13 +82,13 @@ def _draw(case: Case, rng: np.random.Generator) -> Image.Image:
     x, y = (0.5 + rng.uniform(-0.03, 0.03, 2)) * (width, height)
     radius = 0.4 * least
     body, colour = BODIES[case.anatomy]
-    shape(pen, body, (x, y), radius, colour)
+    draw_shape(pen, body, (x, y), radius, colour)
     away = {"left": (0.5,), "right": (-0.5,), "bilateral": (-0.5, 0.5), None: (0.0,)}[case.side]
     if case.finding is not None:
         mark, colour = MARKS[case.finding]
         size = (0.12 + 0.06 * (case.size_mm or 35) / 70) * least
         for part in away:
-            shape(pen, mark, (x + part * radius, y), size, colour)
+            draw_shape(pen, mark, (x + part * radius, y), size, colour)
     elif case.side is not None:
         # A side without a finding is a bar.
         middle = x + away[0] * radius

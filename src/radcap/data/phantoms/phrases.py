@@ -78,7 +78,7 @@ VIEW: dict[str, tuple[str, ...]] = {
     "coronal": ("coronal",),
 }
 
-LOOK: dict[str, tuple[str, ...]] = {
+TECHNIQUE: dict[str, tuple[str, ...]] = {
     "contrast": ("contrast-enhanced", "enhanced"),
     "plain": ("unenhanced", "non-contrast"),
     "t1": ("T1-weighted",),

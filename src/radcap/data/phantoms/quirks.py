@@ -6,8 +6,8 @@ import numpy as np
 
 from radcap.data.phantoms import lexicon
 from radcap.data.phantoms.atlas import SHARES
+from radcap.data.phantoms.captions import caption
 from radcap.data.phantoms.case import Case
-from radcap.data.phantoms.wording import caption
 
 NARROW_SPACE, NO_BREAK_SPACE = "\u202f", "\u00a0"
 # One row in so many repeats a rare quirk; the share of rows with a common one.
@@ -19,12 +19,12 @@ BLANK, SHORT, DUPLICATE, LONG, NO_MODALITY, TWO_MODALITIES = 7, 11, 23, 29, 31, 
 EDGES, NO_BREAK, SYMBOLS = 3, 5, 17
 
 
-def source_index(index: int) -> int:
+def caption_source(index: int) -> int:
     """The row whose case and caption this row has: its own, or for a duplicate the row before."""
     return index - 1 if _due(index, DUPLICATE) else index
 
 
-def disturb(text: str, case: Case, rng: np.random.Generator, *, index: int, split: str) -> str:
+def add_text_quirks(text: str, case: Case, rng: np.random.Generator, *, index: int, split: str) -> str:
     """The caption as the file holds it. `rng` is the row's own."""
     if _due(index, BLANK):
         return NARROW_SPACE
@@ -46,7 +46,7 @@ def disturb(text: str, case: Case, rng: np.random.Generator, *, index: int, spli
     return text
 
 
-def disturb_cuis(cuis: list[str], case: Case, *, index: int) -> list[str]:
+def add_concept_quirks(cuis: list[str], case: Case, *, index: int) -> list[str]:
     """The row's concepts, rarely without modality or with a second one."""
     modality = lexicon.find(case.modality).cui
     if _due(index, NO_MODALITY):

@@ -42,7 +42,7 @@ def train_alignscore(folder: Path, *, steps: int, seed: int) -> None:
     """
     from transformers import RobertaConfig, RobertaModel
 
-    with seeded_single_thread(seed, "alignscore") as rng, files.whole_folder(folder) as out:
+    with seeded_single_thread(seed, "alignscore") as rng, files.atomic_folder(folder) as out:
         pairs = draw_pairs(rng, steps=steps)
         claims = [(pair, sentence) for pair in pairs for sentence in split_sentences(pair.candidate)]
         texts = sorted({text for pair, sentence in claims for text in (pair.reference, sentence)})

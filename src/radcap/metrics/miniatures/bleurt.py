@@ -34,7 +34,7 @@ def train_bleurt(folder: Path, *, steps: int, seed: int) -> None:
 
     The same steps and seed give the same bytes on the same kind of processor.
     """
-    with seeded_single_thread(seed, "bleurt") as rng, files.whole_folder(folder) as out:
+    with seeded_single_thread(seed, "bleurt") as rng, files.atomic_folder(folder) as out:
         pairs = draw_pairs(rng, steps=steps)
         preprocessed = {text: preprocess(text) for pair in pairs for text in (pair.reference, pair.candidate)}
         (out / bleurt.TOKENIZER).write_bytes(_train_sentencepiece(sorted(set(preprocessed.values()))))

@@ -22,7 +22,7 @@ from radcap.errors import UserError
 from radcap.metrics.miniatures.facts import FACTS, NO_FACT, fact_labels, read_case
 from radcap.metrics.miniatures.training import endless_batches, seeded_single_thread, train
 from radcap.metrics.preprocessing import preprocess
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 from radcap.models.tokenizers import byte_level_bpe
 
 WIDTH, LAYERS, HEADS, VOCABULARY_SIZE = 64, 2, 4, 800
@@ -40,10 +40,10 @@ def train_deberta(captions: Sequence[str], folder: Path, *, steps: int, seed: in
     if not len(captions):
         raise UserError("a small DeBERTa cannot be trained on no captions")
     texts = [preprocess(caption) for caption in captions]
-    with seeded_single_thread(seed, "bertscore") as rng, files.whole_folder(folder) as out:
+    with seeded_single_thread(seed, "bertscore") as rng, files.atomic_folder(folder) as out:
         tokenizer = byte_level_bpe(texts, size=VOCABULARY_SIZE, special=SPECIAL_TOKENS, kind=DebertaTokenizer)
         model = DebertaForMaskedLM(_config(tokenizer))
-        draw_weights(model)
+        initialize_weights(model)
         order_head, fact_head = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, sum(map(len, FACTS.values())))
         facts = torch.tensor([fact_labels(read_case(caption)) for caption in captions])
         mask_words = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE, seed=seed)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from radcap.data.phantoms import lexicon
 from radcap.data.phantoms.atlas import STUDIES
-from radcap.data.phantoms.case import Case, study_of
-from radcap.data.phantoms.wording import tag
+from radcap.data.phantoms.captions import find_concepts
+from radcap.data.phantoms.case import Case, find_study
 
 FACTS: dict[str, list[str | None]] = {
     "modality": list(dict.fromkeys(study.modality for study in STUDIES)),
@@ -23,8 +23,8 @@ def fact_labels(case: Case | None) -> list[int]:
 
 
 def read_case(caption: str) -> Case | None:
-    """The case that a caption describes, without size and look; None if it does not describe exactly one."""
-    cuis = tag(caption)
+    """The case that a caption describes, without size and technique; None if it does not describe exactly one."""
+    cuis = find_concepts(caption)
     stated = {
         name: [value for value in values if value is not None and lexicon.find(value).cui in cuis]
         for name, values in FACTS.items()
@@ -32,5 +32,5 @@ def read_case(caption: str) -> Case | None:
     modality, anatomy, finding, side = (next(iter(values), None) for values in stated.values())
     if modality is None or anatomy is None or any(len(values) > 1 for values in stated.values()):
         return None
-    study = study_of(Case(modality, anatomy))
+    study = find_study(Case(modality, anatomy))
     return Case(modality, anatomy, finding, side, view=study.view if study else None)

@@ -28,7 +28,7 @@ from radcap.metrics.miniatures.clip_tokenizer import write_tokenizer
 from radcap.metrics.miniatures.facts import FACTS
 from radcap.metrics.miniatures.medimageinsight_batches import Batch, BatchSampler
 from radcap.metrics.miniatures.training import seeded_single_thread, train
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 
 IMAGE_ENCODER: dict[str, Any] = {
     "patch_size": [7, 3, 3],
@@ -110,7 +110,7 @@ def train_medimageinsight(rows: Sequence[Mapping[str, Any]], folder: Path, *, st
     """
     if not len(rows):
         raise UserError("a small MedImageInsight cannot be trained on no rows")
-    with seeded_single_thread(seed, "similarity") as rng, files.whole_folder(folder) as out:
+    with seeded_single_thread(seed, "similarity") as rng, files.atomic_folder(folder) as out:
         tokens = write_tokenizer([row["caption"] for row in rows], out)
         settings = {
             "image_encoder": PUBLISHED["image_encoder"] | IMAGE_ENCODER,
@@ -135,7 +135,7 @@ def train_medimageinsight(rows: Sequence[Mapping[str, Any]], folder: Path, *, st
 
 
 def _initialize(model: MedImageInsight) -> None:
-    draw_weights(model)
+    initialize_weights(model)
     nn.init.normal_(model.lang_encoder.positional_embedding, std=POSITION_STD)
     for projection in (model.image_projection, model.lang_projection):
         nn.init.normal_(projection, std=projection.shape[0] ** -0.5)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radcap.data.phantoms.captions import caption, pick
 from radcap.data.phantoms.case import Case
-from radcap.data.phantoms.wording import caption, pick
 from radcap.metrics.medimageinsight.image_tower import decode_image, normalize_pixels
 from radcap.metrics.medimageinsight.text_tower import Tokenizer
 from radcap.metrics.miniatures.facts import FACTS, fact_labels, read_case
-from radcap.metrics.miniatures.pairs import CORRUPTIONS, with_look_and_size
+from radcap.metrics.miniatures.pairs import CORRUPTIONS, with_technique_and_size
 from radcap.metrics.miniatures.training import BATCH_SIZE
 
 # One is drawn for each wrong caption. The finding is there twice because it is the hardest to see.
@@ -82,8 +82,8 @@ class BatchSampler:
         kind = pick(self.rng, KINDS)
         if kind == "wrong side" and case.side is None:
             kind = "wrong finding"
-        # With a look and a size, as rows have them: without, a wrong caption could be recognized.
-        return with_look_and_size(CORRUPTIONS[kind](case, self.rng), self.rng)
+        # With a technique and a size, as rows have them: without, a wrong caption could be recognized.
+        return with_technique_and_size(CORRUPTIONS[kind](case, self.rng), self.rng)
 
     def _noise_captions(self, rows: Sequence[int]) -> list[str]:
         """Shuffled words of all captions, each time as many as a caption has."""

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from radcap.metrics.miniatures.facts import FACTS, fact_labels
 from radcap.metrics.miniatures.pairs import LABELS, Pair, make_pairs
 from radcap.metrics.miniatures.training import BATCH_SIZE, endless_batches, train
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 
 WIDTH, LAYERS, HEADS = 64, 2, 4
 SIZES: dict[str, Any] = {
@@ -72,7 +72,7 @@ def draw_pairs(rng: np.random.Generator, *, steps: int) -> list[Pair]:
 
 def initialize(model: nn.Module) -> None:
     """Draw the initial weights, and turn off dropout."""
-    draw_weights(model)
+    initialize_weights(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from radcap.data.phantoms.atlas import LR, LRB, SHARES, STUDIES, Finding
+from radcap.data.phantoms.captions import caption, pick
 from radcap.data.phantoms.case import SIZE_STEP_MM, Case, sample_case
-from radcap.data.phantoms.wording import caption, pick
 
 # {kind of candidate: its level}, from the best (0) to the worst.
 LEVELS = {
@@ -105,9 +105,9 @@ def with_wrong_finding(case: Case, rng: np.random.Generator) -> Case:
 
 
 def with_wrong_modality(case: Case, rng: np.random.Generator) -> Case:
-    """The case with another modality, and a look of that modality."""
+    """The case with another modality, and a technique of that modality."""
     modality = pick(rng, tuple(name for name in SHARES if name != case.modality))
-    return replace(case, modality=modality, look=sample_case(rng, modality=modality).look)
+    return replace(case, modality=modality, technique=sample_case(rng, modality=modality).technique)
 
 
 def shuffled_words(rng: np.random.Generator) -> str:
@@ -117,12 +117,12 @@ def shuffled_words(rng: np.random.Generator) -> str:
     return " ".join(mixed[number] for number in rng.permutation(len(mixed))[: len(words[0])])
 
 
-def with_look_and_size(case: Case, rng: np.random.Generator) -> Case:
-    """The case with a look that its modality may have, and a size that its finding may have."""
-    looks = [look for study in STUDIES if study.modality == case.modality for look in study.looks]
+def with_technique_and_size(case: Case, rng: np.random.Generator) -> Case:
+    """The case with a technique that its modality may have, and a size that its finding may have."""
+    techniques = [technique for study in STUDIES if study.modality == case.modality for technique in study.techniques]
     sizes = [f for s in STUDIES for f in s.findings if s.anatomy == case.anatomy and f.name == case.finding and f.sizes]
     size = _draw_size(sizes[0], case.side, rng) if sizes else None
-    return replace(case, look=looks[rng.integers(len(looks))], size_mm=size)
+    return replace(case, technique=techniques[rng.integers(len(techniques))], size_mm=size)
 
 
 CORRUPTIONS = {

@@ -101,7 +101,7 @@ def tests(
     tables = {key: scored for key, scored in tables.items() if key[0] not in alike}
     if not tables:
         return [], remarks
-    clusters = articles.of_images(found[0].articles, ids.to_pylist())
+    clusters = articles.by_image(found[0].articles, ids.to_pylist())
     if clusters:
         remarks.append(f"resampled by source article: {len({one for one in clusters if one}):,} are known")
     return _differences(tables, report, clusters, protocol=protocol, seed=seed), remarks

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from radcap import layout
-from radcap.caption import lines
+from radcap.caption import records
 from radcap.data import store
 from radcap.data.phantoms import lexicon
 from radcap.errors import UserError
@@ -96,7 +96,7 @@ def _lacking(params: Settings, found: Sequence[tuple[str, Path]], scored: Mappin
 
 
 def _run(model: str, path: Path, scored: Path, ids: Sequence[str], protocol: str) -> Run:
-    made = lines.read(path)
+    made = records.read_captions(path)
     if [caption.id for caption in made] != ids:
         raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{model}`")
     scores, concepts = _scores(scored, ids, protocol) if scored.exists() else ({}, None)

@@ -48,7 +48,7 @@ def write(
     so. `notes` are warnings, shown above all else.
     """
     folder = out.parent / IMAGES
-    with files.whole_folder(folder) as beside, files.whole_file(out) as page:
+    with files.atomic_folder(folder) as beside, files.atomic_file(out) as page:
         pictures = track(gallery.images, total=len(gallery.ids), label="images of the page")
         placed = images.place(pictures, beside, name=IMAGES, page_bytes=image_limit_bytes, file_bytes=file_limit_bytes)
         lacking = [*gallery.notes, *placed.notes()]

@@ -38,7 +38,7 @@ def _marked(table: Table) -> Table:
 
 def write(folder: Path, made: Sequence[Table]) -> None:
     """The same tables give the same bytes; an older folder goes."""
-    with files.whole_folder(folder) as out:
+    with files.atomic_folder(folder) as out:
         for table in made:
             for suffix, render in FORMS.items():
                 files.write_text(out / f"{table.name}.{suffix}", render(table))

@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, Point, finish, signs, smooth
+from radcap.data.phantoms.draw.canvas import Canvas, Point, finish, side_signs, smooth_noise
 
 INK = 0.04
 
 
 def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The angiogram of a case, (H, W) uint8."""
-    subtracted = case.look == "subtraction"
+    subtracted = case.technique == "subtraction"
     canvas = Canvas(rng, value=0.93 if subtracted else 0.56)
     if not subtracted:
         _bones(canvas, case, rng)
@@ -20,8 +20,8 @@ def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _bones(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
-    canvas.pixels += 0.07 * smooth(rng, canvas.shape, cells=5)
-    middle = -0.75 * signs(case.side)[0] if case.side else 0.0
+    canvas.pixels += 0.07 * smooth_noise(rng, canvas.shape, cells=5)
+    middle = -0.75 * side_signs(case.side)[0] if case.side else 0.0
     for y in np.linspace(-0.9, 0.9, 6):
         canvas.ellipse(middle, y, 0.2, 0.12, 0.68, soft=0.2)
     edge = np.clip((np.hypot(canvas.x, canvas.y) - 1.18) / 0.04, 0, 1)
@@ -54,9 +54,9 @@ def _vessel(
 
 
 def _carotid(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
-    side = signs(case.side)[0]
+    side = side_signs(case.side)[0]
     fork = side * 0.12, rng.uniform(0.22, 0.32)
-    canvas.letter("L" if side > 0 else "R", side * 0.72 - 0.1, 0.5, 0.36, INK if case.look else 0.95)
+    canvas.side_marker("L" if side > 0 else "R", side * 0.72 - 0.1, 0.5, 0.36, INK if case.technique else 0.95)
     _vessel(canvas, (side * 0.05, 1.2), fork, 0.13, bow=0.04)
     outer = side * 0.42, -0.3
     _vessel(canvas, fork, outer, 0.075, bow=side * 0.05)

@@ -77,14 +77,14 @@ class Canvas:
         for start, end, width in zip(corners, corners[1:], each, strict=False):
             self.line(start, end, width, value)
 
-    def letter(self, text: str, x: float, y: float, size: float, value: float) -> None:
+    def side_marker(self, text: str, x: float, y: float, size: float, value: float) -> None:
         """The side marker `L` or `R`, drawn as strokes, `size` high."""
         strokes = LETTERS[text]
         for start, end in strokes:
             ends = [(x + u * size * 0.6, y + v * size) for u, v in (start, end)]
             self.line(ends[0], ends[1], size * 0.11, value, soft=0.3)
 
-    def inside(self, x: float, y: float, rx: float, ry: float) -> Floats:
+    def ellipse_mask(self, x: float, y: float, rx: float, ry: float) -> Floats:
         """The soft mask (H, W) of an ellipse."""
         distance = np.sqrt(((self.x - x) / rx) ** 2 + ((self.y - y) / ry) ** 2)
         return np.clip((1 - distance) / 0.08 + 0.5, 0, 1)
@@ -107,7 +107,7 @@ LETTERS: dict[str, tuple[tuple[Point, Point], ...]] = {
 }
 
 
-def smooth(rng: np.random.Generator, shape: tuple[int, int], *, cells: int) -> Floats:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], *, cells: int) -> Floats:
     """Smooth noise (H, W) of mean about 0 and deviation about 1, with about `cells` bumps across."""
     coarse = rng.standard_normal((cells, cells), dtype=np.float32)
     return resize(coarse, shape)
@@ -133,7 +133,7 @@ def finish(pixels: Floats, rng: np.random.Generator, *, noise: float = 0.02) -> 
     return np.asarray(np.clip(scaled, 0, 1) * 255, dtype=np.uint8)
 
 
-def signs(side: str | None) -> tuple[int, ...]:
+def side_signs(side: str | None) -> tuple[int, ...]:
     """Where the patient's side lies in the picture: left is +1 (right of the picture), right is -1."""
     return {"left": (1,), "right": (-1,), "bilateral": (-1, 1), None: ()}[side]
 

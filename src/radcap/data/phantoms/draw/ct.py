@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, finish, signs, smooth
+from radcap.data.phantoms.draw.canvas import Canvas, finish, side_signs, smooth_noise
 
 
 def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -12,7 +12,7 @@ def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     canvas = Canvas(rng)
     parts = {"chest": _chest, "liver": _liver, "kidney": _kidney, "brain": _brain}
     parts[case.anatomy](canvas, case, rng)
-    texture = 0.015 * smooth(rng, canvas.shape, cells=24)
+    texture = 0.015 * smooth_noise(rng, canvas.shape, cells=24)
     canvas.pixels += np.where(canvas.pixels > 0.1, texture, 0)
     return finish(canvas.pixels, rng, noise=0.025)
 
@@ -33,7 +33,7 @@ def _body(canvas: Canvas, *, vessel: float) -> None:
 def _chest(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
     vessel = _vessel(case)
     _body(canvas, vessel=vessel)
-    pleura = [canvas.inside(sign * 0.42, 0.02, 0.31, 0.5) for sign in (-1, 1)]
+    pleura = [canvas.ellipse_mask(sign * 0.42, 0.02, 0.31, 0.5) for sign in (-1, 1)]
     for mask in pleura:
         canvas.paint(mask, 0.14)
     for _ in range(16):
@@ -41,7 +41,7 @@ def _chest(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
         canvas.ellipse(x, rng.uniform(-0.3, 0.3), 0.02, 0.02, 0.4, soft=0.6)
     canvas.ellipse(0.08, -0.14, 0.26, 0.27, vessel * 0.9, soft=0.15)
     canvas.ellipse(0.13, 0.16, 0.08, 0.08, vessel, soft=0.15)
-    for sign in signs(case.side):
+    for sign in side_signs(case.side):
         mask = pleura[sign > 0]
         if case.finding == "pleural effusion":
             level = rng.uniform(-0.02, 0.08)
@@ -88,7 +88,7 @@ def _kidney(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
         x, y = rng.uniform(-0.2, 0.6), rng.uniform(-0.42, -0.1)
         canvas.ellipse(x, y, 0.09, 0.07, rng.uniform(0.3, 0.6), soft=0.3)
     for sign in (-1, 1):
-        finding = case.finding if sign in signs(case.side) else None
+        finding = case.finding if sign in side_signs(case.side) else None
         _one_kidney(canvas, sign, finding, size=relative_size(case), tissue=0.55 + 0.3 * (vessel - 0.5))
 
 
@@ -117,15 +117,15 @@ def _brain(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
     for sign in (-1, 1):
         canvas.ellipse(sign * 0.11, -0.14, 0.06, 0.2, 0.12, soft=0.2, turn=-sign * 0.3)
         canvas.ellipse(sign * 0.13, 0.26, 0.06, 0.16, 0.12, soft=0.2, turn=sign * 0.4)
-    for sign in signs(case.side):
-        inner = canvas.inside(0, 0, 0.61, 0.73)
+    for sign in side_signs(case.side):
+        inner = canvas.ellipse_mask(0, 0, 0.61, 0.73)
         if case.finding == "hematoma":
-            lens = canvas.inside(sign * 0.56, rng.uniform(-0.15, 0.1), 0.26, 0.46)
+            lens = canvas.ellipse_mask(sign * 0.56, rng.uniform(-0.15, 0.1), 0.26, 0.46)
             canvas.paint(lens * inner, 0.88)
         if case.finding == "infarction":
-            wedge = canvas.inside(sign * 0.5, rng.uniform(-0.05, 0.15), 0.32, 0.4)
+            wedge = canvas.ellipse_mask(sign * 0.5, rng.uniform(-0.05, 0.15), 0.32, 0.4)
             canvas.paint(wedge * inner, 0.14)
 
 
 def _vessel(case: Case) -> float:
-    return 0.9 if case.look == "contrast" else 0.5
+    return 0.9 if case.technique == "contrast" else 0.5

@@ -4,24 +4,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, finish, signs, smooth
+from radcap.data.phantoms.draw.canvas import Canvas, finish, side_signs, smooth_noise
 
 
 def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The MR picture of a case, (H, W) uint8; fluid is dark on T1 and white on T2."""
     canvas = Canvas(rng, value=0.01)
-    fluid = 0.95 if case.look == "t2" else 0.06
+    fluid = 0.95 if case.technique == "t2" else 0.06
     {"brain": _brain, "lumbar spine": _spine}[case.anatomy](canvas, case, rng, fluid)
     # The coil's uneven sensitivity.
-    canvas.pixels *= 1 + 0.05 * smooth(rng, canvas.shape, cells=4)
+    canvas.pixels *= 1 + 0.05 * smooth_noise(rng, canvas.shape, cells=4)
     return finish(canvas.pixels, rng, noise=0.015)
 
 
 def _brain(canvas: Canvas, case: Case, rng: np.random.Generator, fluid: float) -> None:
     canvas.ellipse(0, 0, 0.8, 0.92, 0.85, soft=0.06)
     canvas.ellipse(0, 0, 0.72, 0.84, 0.05, soft=0.05)
-    brain = canvas.inside(0, 0, 0.66, 0.78)
-    folds = np.abs(smooth(rng, canvas.shape, cells=15))
+    brain = canvas.ellipse_mask(0, 0, 0.66, 0.78)
+    folds = np.abs(smooth_noise(rng, canvas.shape, cells=15))
     rim = np.clip((canvas.x / 0.66) ** 2 + (canvas.y / 0.78) ** 2 - 0.35, 0, 1)
     canvas.paint(brain, 0.5)
     canvas.paint(brain * np.clip(1.2 * rim * np.clip(1 - 3 * folds, 0, 1), 0, 1), 0.5 * fluid + 0.2)
@@ -31,7 +31,7 @@ def _brain(canvas: Canvas, case: Case, rng: np.random.Generator, fluid: float) -
         canvas.ellipse(sign * 0.1, -0.16, 0.07, 0.24, fluid, soft=0.3, turn=-sign * 0.35)
         canvas.ellipse(sign * 0.14, 0.22, 0.07, 0.2, fluid, soft=0.3, turn=sign * 0.5)
         canvas.ellipse(sign * 0.2, 0.02, 0.1, 0.13, 0.52, soft=0.5)
-    for sign in signs(case.side):
+    for sign in side_signs(case.side):
         _lesion(canvas, case, rng, sign, fluid)
 
 
@@ -45,13 +45,13 @@ def _lesion(canvas: Canvas, case: Case, rng: np.random.Generator, sign: int, flu
         canvas.ellipse(x, y, radius + 0.06, radius + 0.06, 1.0, soft=0.1)
         canvas.ellipse(x, y, radius - 0.02, radius - 0.02, 0.05, soft=0.15)
     if case.finding == "infarction":
-        wedge = canvas.inside(sign * 0.52, y * 0.5, 0.34, 0.42) * canvas.inside(0, 0, 0.64, 0.76)
+        wedge = canvas.ellipse_mask(sign * 0.52, y * 0.5, 0.34, 0.42) * canvas.ellipse_mask(0, 0, 0.64, 0.76)
         canvas.paint(wedge, 0.82 if fluid > 0.5 else 0.14)
 
 
 def _spine(canvas: Canvas, case: Case, rng: np.random.Generator, fluid: float) -> None:
     canvas.paint(np.clip((0.85 - np.abs(canvas.x)) / 0.05, 0, 1) + 0 * canvas.y, 0.26)
-    canvas.pixels += 0.04 * smooth(rng, canvas.shape, cells=10)
+    canvas.pixels += 0.04 * smooth_noise(rng, canvas.shape, cells=10)
     rows = np.linspace(-1.1, 1.1, 45)
     canvas.path([(_curve(y) + 0.72, y) for y in rows], 0.1, 0.88)
     canvas.path([(_curve(y) + 0.28, y) for y in rows], 0.13, fluid)

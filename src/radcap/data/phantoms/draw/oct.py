@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case
-from radcap.data.phantoms.draw.canvas import Canvas, Floats, finish, smooth, speckle
+from radcap.data.phantoms.draw.canvas import Canvas, Floats, finish, smooth_noise, speckle
 
 # Depth within the retina (0: inner surface, 1: pigment epithelium) and brightness there.
 DEPTHS = (0.0, 0.06, 0.2, 0.26, 0.4, 0.46, 0.55, 0.62, 0.8, 0.83, 0.9, 0.93, 1.0)
@@ -24,7 +24,7 @@ def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     if case.finding == "macular edema":
         _cysts(canvas, float(floor.mean()), rng)
     canvas.pixels *= 0.3 + 0.7 * speckle(rng, canvas.shape, grain=1)
-    canvas.pixels += 0.01 * smooth(rng, canvas.shape, cells=20)
+    canvas.pixels += 0.01 * smooth_noise(rng, canvas.shape, cells=20)
     return finish(canvas.pixels, rng, noise=0.03)
 
 

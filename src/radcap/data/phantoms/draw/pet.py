@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, finish, resize, signs, smooth
+from radcap.data.phantoms.draw.canvas import Canvas, finish, resize, side_signs, smooth_noise
 
 # The stretch of the body (top, bottom) that each examination shows, in body coordinates.
 FIELDS = {"neck": (-1.0, 0.05), "chest": (-0.85, 0.35), "liver": (-0.45, 0.85)}
@@ -21,7 +21,7 @@ def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     canvas.y[:] = canvas.y * zoom + (top + bottom) / 2
     _body(canvas)
     _uptake(canvas, case, rng)
-    canvas.pixels += 0.025 * smooth(rng, canvas.shape, cells=20)
+    canvas.pixels += 0.025 * smooth_noise(rng, canvas.shape, cells=20)
     return finish(resize(canvas.pixels, full.shape), rng, noise=0.008)
 
 
@@ -43,7 +43,7 @@ def _body(canvas: Canvas) -> None:
 
 def _uptake(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
     size = relative_size(case)
-    for sign in signs(case.side):
+    for sign in side_signs(case.side):
         if case.finding == "lymphadenopathy":
             for x, y in ((0.11, -0.64), (0.17, -0.54), (0.26, -0.47)):
                 canvas.ellipse(sign * x, y + rng.uniform(-0.02, 0.02), 0.06, 0.05, 0.02, soft=0.5)

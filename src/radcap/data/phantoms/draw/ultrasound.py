@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, Floats, finish, signs, smooth, speckle
+from radcap.data.phantoms.draw.canvas import Canvas, Floats, finish, side_signs, smooth_noise, speckle
 
 APEX = -1.35
 
@@ -12,7 +12,7 @@ APEX = -1.35
 def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The ultrasound picture of a case, (H, W) uint8."""
     canvas = Canvas(rng, value=0.36, jitter=0.6)
-    canvas.pixels += 0.05 * smooth(rng, canvas.shape, cells=8)
+    canvas.pixels += 0.05 * smooth_noise(rng, canvas.shape, cells=8)
     parts = {"gallbladder": _gallbladder, "kidney": _kidney, "thyroid": _thyroid}
     parts[case.anatomy](canvas, case, rng)
     canvas.pixels *= 0.25 + 0.75 * speckle(rng, canvas.shape)
@@ -53,11 +53,11 @@ def _gallbladder(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
 
 
 def _glow(canvas: Canvas, x: float, y: float, *, width: float) -> None:
-    canvas.paint(canvas.inside(x, y, width, 0.28) * 0.5, 0.8)
+    canvas.paint(canvas.ellipse_mask(x, y, width, 0.28) * 0.5, 0.8)
 
 
 def _kidney(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
-    side = signs(case.side)[0]
+    side = side_signs(case.side)[0]
     # The neighbour tells the side: the liver lies before the right kidney, the spleen before the left one.
     canvas.ellipse(side * 0.42, -0.6, 0.52, 0.42, 0.62, soft=0.1, turn=side * 0.5)
     x, y, turn = -side * 0.05, rng.uniform(0.12, 0.2), side * 0.12
@@ -85,7 +85,7 @@ def _thyroid(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
     canvas.ellipse(0, 0.02, 0.16, 0.2, 0.9, soft=0.1)
     canvas.ellipse(0, 0.06, 0.14, 0.19, 0.03, soft=0.1)
     _shadow(canvas, 0, 0.05, 0.13)
-    for sign in signs(case.side):
+    for sign in side_signs(case.side):
         radius = 0.15 + 0.07 * relative_size(case)
         x, y = sign * rng.uniform(0.36, 0.42), rng.uniform(-0.18, -0.04)
         canvas.ellipse(x, y, radius + 0.03, radius + 0.03, 0.9, soft=0.1)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radcap.data.phantoms.case import Case, relative_size
-from radcap.data.phantoms.draw.canvas import Canvas, finish, signs, smooth
+from radcap.data.phantoms.draw.canvas import Canvas, finish, side_signs, smooth_noise
 
 METAL = 1.0
 
@@ -13,7 +13,7 @@ def draw(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The X-ray of a case, (H, W) uint8."""
     canvas = Canvas(rng, value=0.03)
     {"chest": _chest, "lower extremity": _knee, "pelvis": _pelvis}[case.anatomy](canvas, case, rng)
-    canvas.pixels += 0.02 * smooth(rng, canvas.shape, cells=12)
+    canvas.pixels += 0.02 * smooth_noise(rng, canvas.shape, cells=12)
     return finish(canvas.pixels, rng)
 
 
@@ -22,21 +22,21 @@ def _chest(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
     canvas.ellipse(0, -0.95, 0.28, 0.5, 0.55)
     for sign in (-1, 1):
         canvas.ellipse(sign * 0.43, 0.02, 0.36, 0.74, 0.2, soft=0.12, turn=sign * 0.08)
-    pleura = canvas.inside(-0.43, 0.02, 0.36, 0.74), canvas.inside(0.43, 0.02, 0.36, 0.74)
+    pleura = canvas.ellipse_mask(-0.43, 0.02, 0.36, 0.74), canvas.ellipse_mask(0.43, 0.02, 0.36, 0.74)
     _ribs(canvas)
     if case.finding == "pneumothorax":
-        for sign in signs(case.side):
+        for sign in side_signs(case.side):
             canvas.paint(pleura[sign > 0], 0.0)
             canvas.ellipse(sign * 0.24, 0.12, 0.13, 0.4, 0.5, soft=0.2)
     _mediastinum(canvas, enlarged=case.finding == "cardiomegaly", rng=rng)
     if case.finding == "pleural effusion":
-        for sign in signs(case.side):
+        for sign in side_signs(case.side):
             level = rng.uniform(0.0, 0.15)
             # The meniscus: the fluid climbs along the outer wall.
             surface = level - 1.2 * np.clip(canvas.x * sign - 0.4, 0, 1) ** 2 * 4
             canvas.paint(pleura[sign > 0] * np.clip((canvas.y - surface) / 0.08, 0, 1), 0.88)
     if case.finding == "nodule":
-        for sign in signs(case.side):
+        for sign in side_signs(case.side):
             radius = 0.15 + 0.08 * relative_size(case)
             canvas.ellipse(sign * rng.uniform(0.42, 0.5), rng.uniform(-0.35, 0.1), radius, radius, 0.92, soft=0.15)
 
@@ -60,7 +60,7 @@ def _mediastinum(canvas: Canvas, *, enlarged: bool, rng: np.random.Generator) ->
 
 
 def _knee(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
-    side = signs(case.side)[0]
+    side = side_signs(case.side)[0]
     canvas.line((0, -1.3), (0, 1.3), 0.52, 0.28, soft=0.15)
     shift = 0.0
     if case.finding == "fracture":
@@ -79,7 +79,7 @@ def _knee(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
         canvas.ellipse(0, 0.1, 0.3, 0.06, 0.2, soft=0.2)
         canvas.line((-0.3, 0.22), (0.3, 0.22), 0.06, METAL, soft=0.2)
         canvas.line((0, 0.22), (0, 0.62), 0.08, METAL, soft=0.2)
-    canvas.letter("L" if side > 0 else "R", side * 0.76 - 0.1, -0.85, 0.34, 0.95)
+    canvas.side_marker("L" if side > 0 else "R", side * 0.76 - 0.1, -0.85, 0.34, 0.95)
 
 
 def _broken_shaft(canvas: Canvas, shift: float, *, at: float) -> None:
@@ -98,7 +98,7 @@ def _pelvis(canvas: Canvas, case: Case, rng: np.random.Generator) -> None:
         canvas.ellipse(sign * 0.52, -0.4, 0.25, 0.3, 0.52, soft=0.3, turn=sign * 0.5)
         canvas.ellipse(sign * 0.26, 0.36, 0.22, 0.25, 0.72, soft=0.12)
         canvas.ellipse(sign * 0.26, 0.38, 0.12, 0.14, 0.3, soft=0.2)
-        _hip(canvas, sign, case.finding if sign in signs(case.side) else None, rng)
+        _hip(canvas, sign, case.finding if sign in side_signs(case.side) else None, rng)
     canvas.ellipse(0, -0.4, 0.22, 0.34, 0.7, soft=0.2)
     canvas.ellipse(0, 0.0, 0.3, 0.24, 0.32, soft=0.3)
 

@@ -14,7 +14,7 @@ from radcap.errors import UserError
 from radcap.models.encoder_decoder import EncoderDecoder, Processor
 from radcap.models.families.cnn_transformer import chexnet
 from radcap.models.families.cnn_transformer.encoder import CnnEncoderConfig
-from radcap.models.initial import draw_weights
+from radcap.models.initialization import initialize_weights
 from radcap.settings import Miniature
 
 FULL_SIZE = Path(__file__).parents[2] / "full_size" / "cnn_transformer.json"
@@ -33,7 +33,7 @@ class CnnTransformer(EncoderDecoder):
         r"decoder\.model\.": "language",
         r"decoder\.lm_head": "head",
     }
-    more_kinds = {r"encoder\.projection$|lm_head$": "linear"}
+    extra_kinds = {r"encoder\.projection$|lm_head$": "linear"}
 
     def halves(self, size: Miniature, tokenizer: GPT2Tokenizer) -> tuple[PreTrainedConfig, PreTrainedConfig]:
         growth = size.vision_width // 8
@@ -78,7 +78,7 @@ class CnnTransformer(EncoderDecoder):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(SEED)
             model = self.build(self.config(files.read_json(FULL_SIZE)))
-            draw_weights(model)
+            initialize_weights(model)
         dropped = chexnet.load_features(model.encoder.densenet, Path(source).expanduser())
         print(f"{source}: DenseNet loaded, {dropped} tensors of its classifier left out; all else is fresh")
         return model.to(getattr(torch, dtype)).eval()

@@ -13,7 +13,7 @@ from transformers import (
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors, image_processor
+from radcap.models.family import Family, Tensors, load_image_processor
 from radcap.settings import Miniature
 
 IMAGE, FAKE = "<image>", "<fake_token_around_image>"
@@ -24,7 +24,7 @@ LATENTS = 8
 
 class Idefics(Family):
     model_classes = {"idefics": IdeficsForVisionText2Text}
-    per_token = frozenset({"image_attention_mask"})
+    per_token_inputs = frozenset({"image_attention_mask"})
     components = {
         r"model\.vision_model\.": "vision",
         r"model\.(perceiver_resampler|gated_cross_attn_layers)\.": "connector",
@@ -32,7 +32,7 @@ class Idefics(Family):
         r"model\.": "language",
         r"lm_head": "head",
     }
-    more_kinds = {r"\.output_proj$": "output", r"\.c_proj$": "fc2", r"\.fc$": "fc1", r"lm_head$": "linear"}
+    extra_kinds = {r"\.output_proj$": "output", r"\.c_proj$": "fc2", r"\.fc$": "fc1", r"lm_head$": "linear"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         # The image's tokens are additional ones, behind the vocabulary of the text.
@@ -83,7 +83,7 @@ class Idefics(Family):
         return self.build(config), processor
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
-        made = image_processor(IdeficsImageProcessorPil, source, revision=revision, image=image)
+        made = load_image_processor(IdeficsImageProcessorPil, source, revision=revision, image=image)
         return IdeficsProcessor.from_pretrained(source, revision=revision, image_processor=made)
 
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:

@@ -23,7 +23,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, image_processor
+from radcap.models.family import Family, load_image_processor
 from radcap.settings import Miniature
 
 IMAGE = "<image>"
@@ -43,7 +43,7 @@ class Llava(Family):
         r"model\.language_model\.": "language",
         r"lm_head": "head",
     }
-    more_kinds = {r"multi_modal_projector\.linear_\d$|lm_head$": "linear"}
+    extra_kinds = {r"multi_modal_projector\.linear_\d$|lm_head$": "linear"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         tokenizer = tokenizers.llama_bpe(
@@ -70,7 +70,7 @@ class Llava(Family):
         tree, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
         processor_class, image_processor_class = PROCESSORS[tree["model_type"]]
         # The PIL image processor by name: what is installed beside must not change the pixels.
-        made = image_processor(image_processor_class, source, revision=revision, image=image)
+        made = load_image_processor(image_processor_class, source, revision=revision, image=image)
         return processor_class.from_pretrained(source, revision=revision, image_processor=made)
 
     def image_tokens(self, processor: Any, width: int, height: int) -> int:

@@ -28,7 +28,7 @@ class MoondreamFamily(Family):
         r"text_model\.model\.": "language",
         r"text_model\.lm_head": "head",
     }
-    more_kinds = {r"^projection\.fc\d$|lm_head$": "linear", r"self_attn\.dense$": "output"}
+    extra_kinds = {r"^projection\.fc\d$|lm_head$": "linear", r"self_attn\.dense$": "output"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         tokenizer = tokenizers.byte_level_bpe(

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, Tensors, image_processor
+from radcap.models.family import Family, Tensors, load_image_processor
 from radcap.settings import Miniature
 
 IMAGE = "<|image_pad|>"
@@ -36,8 +36,8 @@ class Processor:
 
 class QwenVL(Family):
     model_classes = {"qwen2_vl": Qwen2VLForConditionalGeneration, "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
-    per_token = frozenset({"mm_token_type_ids"})
-    end_to_end = frozenset({"pixel_values", "image_grid_thw"})
+    per_token_inputs = frozenset({"mm_token_type_ids"})
+    concatenated_inputs = frozenset({"pixel_values", "image_grid_thw"})
     components = {
         r"model\.visual\.merger\.": "connector",
         r"model\.visual\.": "vision",
@@ -45,7 +45,7 @@ class QwenVL(Family):
         r"model\.language_model\.": "language",
         r"lm_head": "head",
     }
-    more_kinds = {r"attn\.qkv$": "qkv", r"attn\.proj$": "output", r"merger\.mlp\.\d$|lm_head$": "linear"}
+    extra_kinds = {r"attn\.qkv$": "qkv", r"attn\.proj$": "output", r"merger\.mlp\.\d$|lm_head$": "linear"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         tokenizer = tokenizers.byte_level_bpe(
@@ -62,7 +62,7 @@ class QwenVL(Family):
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
         return Processor(
-            image_processor(Qwen2VLImageProcessorPil, source, revision=revision, image=image),
+            load_image_processor(Qwen2VLImageProcessorPil, source, revision=revision, image=image),
             Qwen2Tokenizer.from_pretrained(source, revision=revision),
         )
 
@@ -77,8 +77,10 @@ class QwenVL(Family):
         features = dict(processor.image_processor(images=[image], return_tensors="pt"))
         tokens = int(features["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
         text = prompt.replace(IMAGE, IMAGE * tokens)
-        features[self.ids] = processor.tokenizer([text], return_tensors="pt", add_special_tokens=False)["input_ids"]
-        is_image = features[self.ids] == processor.tokenizer.convert_tokens_to_ids(IMAGE)
+        features[self.ids_name] = processor.tokenizer([text], return_tensors="pt", add_special_tokens=False)[
+            "input_ids"
+        ]
+        is_image = features[self.ids_name] == processor.tokenizer.convert_tokens_to_ids(IMAGE)
         return features | {"mm_token_type_ids": is_image.int()}
 
     def image_tokens(self, processor: Any, width: int, height: int) -> int:

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from radcap.models import tokenizers
-from radcap.models.family import Family, image_processor
+from radcap.models.family import Family, load_image_processor
 from radcap.settings import Miniature
 
 SHUFFLE = 2
@@ -41,7 +41,7 @@ class SmolVLM(Family):
         r"model\.text_model\.": "language",
         r"lm_head": "head",
     }
-    more_kinds = {r"modality_projection\.proj$|lm_head$": "linear"}
+    extra_kinds = {r"modality_projection\.proj$|lm_head$": "linear"}
 
     def miniature(self, size: Miniature, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:
         tokenizer = tokenizers.byte_level_bpe(
@@ -97,7 +97,7 @@ class SmolVLM(Family):
         return self.build(config), processor
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
-        made = image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
+        made = load_image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
         return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=made)
 
     def image_tokens(self, processor: Any, width: int, height: int) -> int:

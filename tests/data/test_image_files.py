@@ -19,7 +19,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from radcap.any_image import pictures
+from radcap.data import image_files
 from radcap.data.images import BadImage, open_rgb
 from tests.conftest import png
 from tests.data.test_images import encoded
@@ -59,7 +59,7 @@ def written(dataset: Dataset, path: Path) -> str:
 
 def shown(path: str) -> np.ndarray:
     """The grey values that a model sees."""
-    rgb = np.asarray(open_rgb(pictures.read(path).image))
+    rgb = np.asarray(open_rgb(image_files.read_image(path).image))
     assert rgb.dtype == np.uint8
     assert (rgb[..., 0] == rgb[..., 1]).all()
     assert (rgb[..., 0] == rgb[..., 2]).all()
@@ -128,7 +128,7 @@ def test_twelve_of_sixteen_bits_and_a_window(tmp_path: Path) -> None:
 def test_a_useless_window_is_left_out_and_told(tmp_path: Path) -> None:
     path = written(dicom(RAMP, WindowCenter=3, WindowWidth=0), tmp_path / "a.dcm")
     assert np.abs(shown(path) - RAMP / 63 * 255).max() <= 0.51
-    (remark,) = pictures.read(path).remarks
+    (remark,) = image_files.read_image(path).remarks
     assert remark.startswith("its window is left out (")
 
 
@@ -136,7 +136,7 @@ def test_the_middle_of_several_frames_is_told(tmp_path: Path) -> None:
     frames = np.stack([BYTES + 10 * i for i in range(4)])
     path = written(dicom(frames, WindowCenter=128, WindowWidth=256), tmp_path / "a.dcm")
     assert (shown(path) == frames[1]).all()
-    assert pictures.read(path).remarks == ("frame 2 of 4",)
+    assert image_files.read_image(path).remarks == ("frame 2 of 4",)
 
 
 def test_a_frames_own_window_and_rescale(tmp_path: Path) -> None:
@@ -156,10 +156,10 @@ COLOURS = np.random.default_rng(3).integers(0, 255, (16, 12, 3), dtype=np.uint8)
 
 def test_colour(tmp_path: Path) -> None:
     path = written(dicom(COLOURS), tmp_path / "a.dcm")
-    assert (np.asarray(open_rgb(pictures.read(path).image)) == COLOURS).all()
+    assert (np.asarray(open_rgb(image_files.read_image(path).image)) == COLOURS).all()
     ybr = np.asarray(Image.fromarray(COLOURS).convert("YCbCr"))
     path = written(dicom(ybr, PhotometricInterpretation="YBR_FULL"), tmp_path / "b.dcm")
-    assert np.abs(np.asarray(open_rgb(pictures.read(path).image), dtype=int) - COLOURS).max() <= 3
+    assert np.abs(np.asarray(open_rgb(image_files.read_image(path).image), dtype=int) - COLOURS).max() <= 3
 
 
 def test_palette_colour(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_palette_colour(tmp_path: Path) -> None:
     tables = {"Red": np.arange(64) * 1000, "Green": np.zeros(64), "Blue": 65535 - np.arange(64)}
     palette |= {f"{name}PaletteColorLookupTableData": table.astype("<u2").tobytes() for name, table in tables.items()}
     path = written(dicom(BYTES, PhotometricInterpretation="PALETTE COLOR", **palette), tmp_path / "a.dcm")
-    rgb = np.asarray(open_rgb(pictures.read(path).image), dtype=float)
+    rgb = np.asarray(open_rgb(image_files.read_image(path).image), dtype=float)
     assert np.abs(rgb[..., 0] - BYTES * 1000.0 / 65535 * 255).max() <= 0.51
     assert (rgb[..., 1] == 0).all()
     assert (rgb[..., 2] == 255).all()
@@ -216,7 +216,7 @@ def bad_dicom(tmp_path: Path, kind: str) -> str:
 )  # fmt: skip
 def test_a_dicom_without_a_picture_says_why(tmp_path: Path, kind: str, reason: str) -> None:
     with pytest.raises(BadImage) as caught:
-        pictures.read(bad_dicom(tmp_path, kind))
+        image_files.read_image(bad_dicom(tmp_path, kind))
     assert str(caught.value).startswith(reason)
     assert "\n" not in str(caught.value)
 
@@ -244,14 +244,14 @@ GREY = Image.open(io.BytesIO(png(1)))
 )  # fmt: skip
 def test_other_files_go_to_the_model_as_they_are(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
-    read = pictures.read(str(tmp_path / name))
+    read = image_files.read_image(str(tmp_path / name))
     assert (read.image, read.remarks) == (data, ())
     assert open_rgb(read.image).size == (read.width, read.height)
 
 
 def test_pages_beyond_the_first_are_told(tmp_path: Path) -> None:
     GREY.save(tmp_path / "a.tif", save_all=True, append_images=[GREY, GREY])
-    assert pictures.read(str(tmp_path / "a.tif")).remarks == ("page 1 of 3",)
+    assert image_files.read_image(str(tmp_path / "a.tif")).remarks == ("page 1 of 3",)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_pages_beyond_the_first_are_told(tmp_path: Path) -> None:
 def test_a_bad_picture_says_why(tmp_path: Path, data: bytes, reason: str) -> None:
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(BadImage) as caught:
-        pictures.read(str(tmp_path / "a.png"))
+        image_files.read_image(str(tmp_path / "a.png"))
     assert str(caught.value) == reason
 
 
@@ -281,8 +281,8 @@ def test_folders_are_searched_in_the_order_of_their_paths(tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     found = ["1.2.840.5", "IM0001", "a/1.dcm", "a/z.JPEG", "b.png"]
     given = [f"{folder}/", "lone.xyz", str(tmp_path / "empty")]
-    assert pictures.find(given) == [*(f"{folder}/{name}" for name in found), *given[1:]]
+    assert image_files.find_images(given) == [*(f"{folder}/{name}" for name in found), *given[1:]]
     for path, reason in [(given[1], "no such file or folder"), (given[2], "folder holds no picture (.png, .jpg,")]:
         with pytest.raises(BadImage) as caught:
-            pictures.read(path)
+            image_files.read_image(path)
         assert str(caught.value).startswith(reason)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from radcap.data.phantoms.wording import pick
+from radcap.data.phantoms.captions import pick
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
@@ -43,7 +43,7 @@ PLACES: dict[str, tuple[float, float]] = {
 Placed = tuple[str, str, str, tuple[float, float]]
 
 
-def picture(rng: np.random.Generator) -> tuple[Image.Image, str]:
+def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, str]:
     """A general picture (RGB, 96 to 160 pixels a side) and its caption."""
     scenes: tuple[Callable[[np.random.Generator, list[str]], tuple[list[Placed], str]], ...] = (
         _one,
@@ -58,7 +58,7 @@ def picture(rng: np.random.Generator) -> tuple[Image.Image, str]:
     pen = ImageDraw.Draw(image)
     for size, colour, name, place in placed:
         x, y = (np.array(place) + rng.uniform(-0.03, 0.03, 2)) * image.size
-        shape(pen, name, (x, y), SIZES[size] * min(image.size), COLOURS[colour])
+        draw_shape(pen, name, (x, y), SIZES[size] * min(image.size), COLOURS[colour])
     return image, f"{text} on a {texture} {background} background."
 
 
@@ -104,7 +104,7 @@ def _thing(rng: np.random.Generator, colours: list[str]) -> tuple[str, str, str]
     return pick(rng, tuple(SIZES)), pick(rng, tuple(colours)), pick(rng, SHAPES)
 
 
-def shape(
+def draw_shape(
     pen: ImageDraw.ImageDraw, name: str, centre: tuple[float, float], radius: float, fill: tuple[int, int, int]
 ) -> None:
     """Draw one of SHAPES; centre and radius in pixels."""

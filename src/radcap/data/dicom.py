@@ -27,7 +27,7 @@ def is_dicom(data: bytes) -> bool:
     return data[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC
 
 
-def as_png(data: bytes) -> tuple[bytes, list[str]]:
+def to_png(data: bytes) -> tuple[bytes, list[str]]:
     """One frame as an 8-bit PNG (grey or RGB), and remarks on what was chosen. BadImage: why there is none.
 
     Of several frames the middle one. Grey values pass the modality's rescale or table, then the file's first

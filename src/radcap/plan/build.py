@@ -8,13 +8,13 @@ from typing import Any, get_args
 from radcap.adapt.lora import rank_and_alpha
 from radcap.adapt.strategies import Targets, resolve_targets
 from radcap.errors import UserError
-from radcap.models.family import family
-from radcap.models.inputs import fill
+from radcap.models.family import get_family
+from radcap.models.inputs import fill_template
 from radcap.plan import memory
-from radcap.plan.activations import Adapters, activation_bytes, checkpointed_bytes
-from radcap.plan.compare import Study, beside
+from radcap.plan.activations import AdapterOptions, activation_bytes, checkpointed_bytes
 from radcap.plan.positions import Positions, positions
-from radcap.plan.sizes import Sizes, count, full_size, known, on_meta, trained_parameters
+from radcap.plan.sizes import Sizes, build_on_meta, count_parameters, full_size, known_models, trained_parameters
+from radcap.plan.study import Study, compare_with_study
 from radcap.settings import Model, Profile, Settings, StrategyName
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
@@ -22,7 +22,7 @@ STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 FULL = "full"
 
 
-def make(
+def build_plan(
     params: Settings, *, strategies: Sequence[str] = (), keys: Sequence[str] = (), study: Study | None = None
 ) -> dict[str, Any]:
     """Plan the named models (none named: all of params.yaml that have a full-size configuration), as plain JSON.
@@ -33,7 +33,7 @@ def make(
     for name in strategies:
         if name not in STRATEGIES:
             raise UserError(f"unknown strategy {name!r}; allowed: {', '.join(STRATEGIES)}")
-    blocks = {key: params.model(key) for key in keys or [key for key in params.models if key in known()]}
+    blocks = {key: params.model(key) for key in keys or [key for key in params.models if key in known_models()]}
     profile = full_size_profile(params)
     return {
         "profile": {
@@ -44,7 +44,7 @@ def make(
         },
         "strategies": list(strategies or STRATEGIES),
         "models": {key: _model(key, params, profile, strategies or STRATEGIES, study) for key in blocks},
-        "without_full_size": [key for key in params.models if key not in known()],
+        "without_full_size": [key for key in params.models if key not in known_models()],
     }
 
 
@@ -58,24 +58,24 @@ def _model(
     key: str, params: Settings, profile: Profile, strategies: Iterable[str], study: Study | None
 ) -> dict[str, Any]:
     block = params.model(key)
-    adapter = family(block.family)
-    model = on_meta(adapter, full_size(key))
-    sizes = count(adapter, model)
+    adapter = get_family(block.family)
+    model = build_on_meta(adapter, full_size(key))
+    sizes = count_parameters(adapter, model)
     if block.tuning == "lora":
-        prompt = fill(block.template, params.prompt.instruction)
+        prompt = fill_template(block.template, params.prompt.instruction)
         try:
             variants = {name: _adapted(name, sizes, block, params, profile, prompt) for name in strategies}
         except UserError as error:
             raise UserError(f"models.{key}: {error}") from None
     else:
-        variants = {FULL: _tuned(model, sizes, adapter.ids, params, profile)}
+        variants = {FULL: _tuned(model, sizes, adapter.ids_name, params, profile)}
     row = {
         "tuning": block.tuning,
         "components": sizes.components,
         "total": sizes.total,
         "variants": variants,
     }
-    return row | ({"study": beside(key, row, study)} if study else {})
+    return row | ({"study": compare_with_study(key, row, study)} if study else {})
 
 
 def _adapted(
@@ -85,7 +85,7 @@ def _adapted(
     assert published is not None, "settings demand a published row of every model with tuning lora"
     chosen = resolve_targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
     r, alpha = rank_and_alpha(lora, published)
-    adapters = Adapters(r, profile.lora.dropout if lora.dropout == "profile" else lora.dropout, lora.dora)
+    adapters = AdapterOptions(r, profile.lora.dropout if lora.dropout == "profile" else lora.dropout, lora.dora)
     image = {} if block.image == "none" else block.image
     where = positions(sizes.config, prompt=prompt, caption_tokens=params.train.max_caption_tokens, image=image)
     trained = trained_parameters(sizes.inventory, chosen, r=r, dora=lora.dora, tied=sizes.tied)
@@ -106,7 +106,7 @@ def _adapted(
 def _memory(
     sizes: Sizes,
     chosen: Targets,
-    adapters: Adapters,
+    adapters: AdapterOptions,
     where: Positions,
     trained: int,
     profile: Profile,

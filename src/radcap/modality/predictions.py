@@ -16,12 +16,12 @@ from radcap import files
 from radcap.errors import UserError
 from radcap.modality.classes import CLASSES
 
-Shares = np.ndarray[Any, np.dtype[np.float64]]
+Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 # A class and its probability; both None where nothing was trained.
-Guess = tuple[str | None, float | None]
+Prediction = tuple[str | None, float | None]
 
 
-def best(shares: Shares) -> list[tuple[str, float]]:
+def most_likely(shares: Probabilities) -> list[tuple[str, float]]:
     """The likeliest class of each row of (n, classes) probabilities, and its probability; of equals the first."""
     return [(CLASSES[row.argmax()], float(row.max())) for row in shares]
 
@@ -32,11 +32,11 @@ class Predictions:
 
     ids: Sequence[str]
     labels: Sequence[str | None]
-    shares: Shares | None
+    shares: Probabilities | None
 
     @cached_property
-    def guesses(self) -> Sequence[Guess]:
-        return [(None, None)] * len(self.ids) if self.shares is None else best(self.shares)
+    def predicted(self) -> Sequence[Prediction]:
+        return [(None, None)] * len(self.ids) if self.shares is None else most_likely(self.shares)
 
     def write(self, path: Path) -> None:
         """Columns id, label, predicted, probability, p/<class> of each class. The same rows give the same bytes."""
@@ -44,7 +44,7 @@ class Predictions:
         import pyarrow.parquet as pq
 
         text, number = pa.string(), pa.float64()
-        predicted, probability = zip(*self.guesses, strict=True)
+        predicted, probability = zip(*self.predicted, strict=True)
         columns = {
             "id": pa.array(self.ids, text),
             "label": pa.array(self.labels, text),
@@ -54,7 +54,7 @@ class Predictions:
         for index, name in enumerate(CLASSES):
             each = pa.nulls(len(self.ids), number) if self.shares is None else pa.array(self.shares[:, index], number)
             columns[f"p/{name}"] = each
-        with files.whole_file(path) as beside:
+        with files.atomic_file(path) as beside:
             pq.write_table(pa.table(columns), beside)
 
     def confusion(self) -> str:
@@ -62,17 +62,17 @@ class Predictions:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["actual", "predicted"])
-        pairs = zip(self.labels, self.guesses, strict=True)
+        pairs = zip(self.labels, self.predicted, strict=True)
         writer.writerows([label, predicted] for label, (predicted, _) in pairs if label and predicted)
         return buffer.getvalue()
 
 
-def read_predictions(path: Path) -> dict[str, Guess]:
+def read_predictions(path: Path) -> dict[str, Prediction]:
     """{id: (predicted class, its probability)}, both None where nothing was trained. UserError: no such file."""
     import pyarrow.parquet as pq
 
     if not path.exists():
         raise UserError(f"{path} not found; `dvc repro modality` makes it")
     table = pq.read_table(path, columns=["id", "predicted", "probability"]).to_pydict()
-    guesses = zip(table["predicted"], table["probability"], strict=True)
-    return dict(zip(table["id"], guesses, strict=True))
+    predicted = zip(table["predicted"], table["probability"], strict=True)
+    return dict(zip(table["id"], predicted, strict=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from radcap import files, layout
-from radcap.any_image import pictures
+from radcap.data import image_files
 from radcap.data.images import BadImage
 from radcap.errors import UserError
 from radcap.models.base import RECORD
@@ -22,16 +22,16 @@ from radcap.settings import MODELS, PromptName, Settings, StrategyName
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from radcap.caption.lines import Caption
+    from radcap.caption.records import Caption
     from radcap.data.store import Row
-    from radcap.models.base import Loaded
+    from radcap.models.base import LoadedModel
 
 
 RESEARCH_ONLY = "for research only: these captions are no diagnosis and must not guide anyone's care"
 
 
 @dataclass
-class Captioned:
+class CaptionedImages:
     """Captions in the pictures' order, the modality that each one's prompt says (None: none), at how many tokens they
     are cut, and (path, words) of pictures that could not be used or need a remark."""
 
@@ -87,9 +87,9 @@ def trained_variant(params: Settings, key: str, *, strategy: str | None = None) 
     )
 
 
-def caption(
+def caption_images(
     params: Settings, key: str, paths: Sequence[str], *, prompt: PromptName = "plain", batch_size: int | None = None
-) -> Captioned:
+) -> CaptionedImages:
     """Caption the pictures as stage generate does, with ids that are their paths.
 
     They are written to a temporary split first: memory does not grow with their number.
@@ -100,7 +100,7 @@ def caption(
 
     if prompt == "modality" and params.model(key).modality_instruction == "none":
         raise UserError(f"{key} takes no prompt modality: its modality_instruction is none in {MODELS}/{key}.yaml")
-    result = Captioned()
+    result = CaptionedImages()
     with tempfile.TemporaryDirectory(prefix="radcap") as folder:
         split = Path(folder) / "pictures.arrow"
         usable = store.write(split, _rows(paths, result))
@@ -111,14 +111,14 @@ def caption(
     return result
 
 
-def _rows(paths: Sequence[str], result: Captioned) -> Iterator[Row]:
+def _rows(paths: Sequence[str], result: CaptionedImages) -> Iterator[Row]:
     from radcap.data.store import Row
 
     for path in track(paths, total=len(paths), label="read"):
         # Names of files need not be Unicode; what is written must be.
         id_ = path.encode("utf-8", "backslashreplace").decode("utf-8")
         try:
-            read = pictures.read(path)
+            read = image_files.read_image(path)
         except BadImage as error:
             result.refused.append((id_, str(error)))
             continue
@@ -129,14 +129,14 @@ def _rows(paths: Sequence[str], result: Captioned) -> Iterator[Row]:
 
 
 def _generate(
-    params: Settings, key: str, rows: Dataset, result: Captioned, *, prompt: PromptName, batch_size: int | None
+    params: Settings, key: str, rows: Dataset, result: CaptionedImages, *, prompt: PromptName, batch_size: int | None
 ) -> None:
     from transformers.utils import logging
 
     from radcap import seeds
     from radcap.adapt.storage import load_fine_tuned
-    from radcap.caption.generate import captions
-    from radcap.caption.variants import rules, with_labels
+    from radcap.caption.generate import generate_captions
+    from radcap.caption.variants import decoding_options, labelled_variant
     from radcap.runtime import processes
 
     # A bar for every file of weights
@@ -144,9 +144,9 @@ def _generate(
     profile = params.active
     seeds.set_seed(params.seed, "generate", key, threads=profile.threads)
     result.modalities = _modalities(params, rows) if prompt == "modality" else [None] * len(rows)
-    variant, limits = with_labels(params, key, prompt, result.modalities), rules(params, key)
+    variant, limits = labelled_variant(params, key, prompt, result.modalities), decoding_options(params, key)
 
-    def opened() -> Loaded:
+    def opened() -> LoadedModel:
         with warnings.catch_warnings():
             # peft asks transformers for what that has renamed.
             warnings.simplefilter("ignore", FutureWarning)
@@ -155,7 +155,7 @@ def _generate(
         return tuned
 
     size = batch_size or profile.generate.batch_size
-    result.captions = captions(opened, rows, variant.prompts, variant=prompt, rules=limits, batch_size=size)
+    result.captions = generate_captions(opened, rows, variant.prompts, variant=prompt, decoding=limits, batch_size=size)
     result.limit = limits.max_new_tokens
 
 

@@ -10,16 +10,16 @@ from PIL import Image
 from radcap import cli, files, layout
 from radcap.adapt.lora import add_lora
 from radcap.adapt.storage import load_fine_tuned, save_fine_tuned
-from radcap.any_image.captions import RESEARCH_ONLY
-from radcap.caption.generate import captions
-from radcap.caption.variants import rules
+from radcap.caption.generate import generate_captions
+from radcap.caption.image_files import RESEARCH_ONLY
+from radcap.caption.variants import decoding_options
 from radcap.data import store
 from radcap.modality import classifier
 from radcap.modality.predict import classify, open_classifier
 from radcap.models import base
-from radcap.models.inputs import fill
-from tests.any_image.test_pictures import BYTES, WINDOW, dicom, encoded, written
+from radcap.models.inputs import fill_template
 from tests.conftest import copy_settings, png
+from tests.data.test_image_files import BYTES, WINDOW, dicom, encoded, written
 from tests.models_for_tests import PARAMS, fresh
 
 KEY = "smolvlm_500m"
@@ -41,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 parameter.data.normal_(std=0.5)
         save_fine_tuned(loaded, trainee, layout.tuned(KEY), base_folder=layout.base(KEY))
         files.write_json(layout.tuned(KEY) / "audit.json", {"variant": "published", "caption_tokens_p99": 24})
-        classifier.miniature(PARAMS.modality.miniature).save(layout.MODALITY)
+        classifier.build_miniature(PARAMS.modality.miniature).save(layout.MODALITY)
         files.write_json(layout.MODALITY / base.RECORD, {})
         (folder / "scans").mkdir()
         for number, name in enumerate(NAMES):
@@ -78,9 +78,9 @@ def expected(project: Path) -> dict[str, str]:
         made = [store.Row(id=name, image=(project / "scans" / name).read_bytes(), **blank) for name in NAMES]
         store.write(split, made)
         tuned = load_fine_tuned(layout.tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
-        prompts = [fill(PARAMS.models[KEY].template, PARAMS.prompt.instruction)] * len(NAMES)
-        options = {"variant": "plain", "rules": rules(PARAMS, KEY), "batch_size": 2}
-        return {one.id: one.caption for one in captions(lambda: tuned, store.read(split), prompts, **options)}
+        prompts = [fill_template(PARAMS.models[KEY].template, PARAMS.prompt.instruction)] * len(NAMES)
+        options = {"variant": "plain", "decoding": decoding_options(PARAMS, KEY), "batch_size": 2}
+        return {one.id: one.caption for one in generate_captions(lambda: tuned, store.read(split), prompts, **options)}
 
 
 def test_a_folder_as_text(run, expected: dict[str, str]) -> None:

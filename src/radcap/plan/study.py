@@ -22,7 +22,7 @@ class Study:
     notes: Mapping[str, Mapping[str, str]]
 
 
-def read(published: Path = PUBLISHED, notes: Path = NOTES) -> Study:
+def read_study(published: Path = PUBLISHED, notes: Path = NOTES) -> Study:
     """Read the reference files. UserError where one is missing."""
     from ruamel.yaml import YAML
 
@@ -34,7 +34,7 @@ def read(published: Path = PUBLISHED, notes: Path = NOTES) -> Study:
     return Study(trees[0]["table2_models"], trees[0]["table3_adapters"], trees[1])
 
 
-def beside(key: str, row: Mapping[str, Any], study: Study) -> dict[str, Any] | None:
+def compare_with_study(key: str, row: Mapping[str, Any], study: Study) -> dict[str, Any] | None:
     """The study's row of a model with what was counted; None for a model that the study has not.
 
     `percent_of_printed` is the printed count of trained parameters over the printed size; `percent_with_adapters` is

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from radcap.caption.lines import Caption, line
+from radcap.caption.records import Caption, json_line
 
 STALE_DAYS = 7
 
 
-class Parts:
+class CaptionShards:
     """A folder named by what defines its captions, with a file of its own for every process that ever wrote there."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class Parts:
             os.close(number)
             self.files[variant] = Path(name)
         with self.files[variant].open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write("".join(map(line, made)))
+            stream.write("".join(map(json_line, made)))
             stream.flush()
             os.fsync(stream.fileno())
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radcap.data import clean
+from radcap.data import cleaning
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from radcap.data import clean
     ],
 )
 def test_caption(raw: str, expected: str) -> None:
-    assert clean.caption(raw) == expected
+    assert cleaning.clean_caption(raw) == expected
 
 
 @given(st.text())
 def test_a_cleaned_caption_is_one_line_and_stays(raw: str) -> None:
-    cleaned = clean.caption(raw)
+    cleaned = cleaning.clean_caption(raw)
     assert len(cleaned.splitlines()) <= 1
     assert cleaned == cleaned.strip()
     assert "  " not in cleaned
-    assert clean.caption(cleaned) == cleaned
+    assert cleaning.clean_caption(cleaned) == cleaned
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_a_cleaned_caption_is_one_line_and_stays(raw: str) -> None:
     ],
 )
 def test_plain_id(id_: str, plain: bool) -> None:
-    assert clean.is_plain_id(id_) is plain
+    assert cleaning.is_plain_id(id_) is plain

@@ -15,7 +15,7 @@ RESIDUAL_SHARE = 0.3
 RESIDUAL = re.compile(r"\.(o_proj|out_proj|self_attn\.dense|attn\.proj|down_proj|mlp\.fc2|layers\.\d+\.fc2|c_proj)$")
 
 
-def draw_weights(model: PreTrainedModel) -> None:
+def initialize_weights(model: PreTrainedModel) -> None:
     """Redraw weights for small widths: linear and convolution weights with fan_in ** -0.5, those that write to the
     stream of hidden states smaller; embeddings and a resampler's latents with width ** -0.5, image positions with 0.5.
 

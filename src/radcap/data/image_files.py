@@ -10,8 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from radcap.any_image import dicom
-from radcap.data import images
+from radcap.data import dicom, images
 from radcap.data.images import BadImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
@@ -20,7 +19,7 @@ MAX_ASPECT = 200
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """Encoded `image` bytes that radcap.data.images.open_rgb decodes; `remarks` say what was chosen of a file."""
 
     image: bytes
@@ -29,7 +28,7 @@ class Picture:
     remarks: tuple[str, ...]
 
 
-def find(given: Sequence[str]) -> list[str]:
+def find_images(given: Sequence[str]) -> list[str]:
     """Every picture's path: files as given, folders searched to any depth in the order of their paths.
 
     In folders a picture is known by its suffix, or by DICOM's magic where there is none but digits (a UID's end).
@@ -59,12 +58,12 @@ def _is_bare_dicom(path: Path) -> bool:
         return False
 
 
-def read(path: str) -> Picture:
+def read_image(path: str) -> ImageFile:
     """One picture: DICOM as 8-bit PNG, other files' bytes as they are. BadImage: why it cannot be used."""
     data = _load(path)
     remarks: list[str] = []
     if dicom.is_dicom(data):
-        data, remarks = dicom.as_png(data)
+        data, remarks = dicom.to_png(data)
     elif data and path.lower().endswith((".dcm", ".dicom")):
         raise BadImage("file is no DICOM (its mark at byte 128 is missing)")
     width, height, _ = images.check(data)
@@ -73,7 +72,7 @@ def read(path: str) -> Picture:
     pages = getattr(Image.open(io.BytesIO(data)), "n_frames", 1)
     if pages > 1:
         remarks = [f"page 1 of {pages}"]
-    return Picture(data, width, height, tuple(remarks))
+    return ImageFile(data, width, height, tuple(remarks))
 
 
 def _load(path: str) -> bytes:

@@ -8,7 +8,7 @@ _KEPT_FORMATS = {"\u200c", "\u200d"}
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
-def caption(text: str) -> str:
+def clean_caption(text: str) -> str:
     """One line in Unicode's composed form (NFC), blanks of every kind as single spaces, none at the ends.
 
     No-break spaces, tabs, line and paragraph separators and control characters become blanks;

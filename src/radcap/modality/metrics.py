@@ -14,7 +14,7 @@ from radcap.modality.classes import CLASSES
 PLACES = 4
 
 
-def figures(labels: Sequence[str | None], predicted: Sequence[str]) -> dict[str, Any]:
+def classification_metrics(labels: Sequence[str | None], predicted: Sequence[str]) -> dict[str, Any]:
     """Accuracy, macro F1 over the classes that occur, n, and each class's precision, recall, F1 and n.
 
     Rows without a label count in none of them. None where a figure is undefined: no rows, or a class that does not

@@ -12,7 +12,7 @@ import pytest
 
 from radcap import cli, settings
 from radcap.errors import UserError
-from radcap.plan import compare, make, table
+from radcap.plan import build, render, study
 from tests.models_for_tests import PARAMS
 from tests.plan.test_sizes import TOTALS, full
 
@@ -32,7 +32,7 @@ PARTS = {
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[2]
-    return make.make(PARAMS, study=compare.read(root / compare.PUBLISHED, root / compare.NOTES))
+    return build.build_plan(PARAMS, study=study.read_study(root / study.PUBLISHED, root / study.NOTES))
 
 
 def test_all_models_under_all_strategies(whole: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def test_all_models_under_all_strategies(whole: dict[str, Any]) -> None:
 
 
 def test_the_page_tells_every_model_and_note(whole: dict[str, Any]) -> None:
-    page = table.render(whole, detail="hybrid")
+    page = render.render_plan(whole, detail="hybrid")
     lines = page.splitlines()
     assert "## Memory of hybrid, GiB" in lines
     for key, row in whole["models"].items():
@@ -59,7 +59,7 @@ def test_the_page_tells_every_model_and_note(whole: dict[str, Any]) -> None:
         assert all(f"- {key}, {what}: {why}" in lines for what, why in row["study"]["why"].items())
     assert "| llava_mistral_7b | 40.1 (0.53) | 40.3 (0.53) | 49.2 (0.65) | 303.0 (4.00) |" in lines
     # A strategy that was not planned cannot be told apart.
-    only = table.render(whole | {"strategies": ["targeted"]}, detail="hybrid")
+    only = render.render_plan(whole | {"strategies": ["targeted"]}, detail="hybrid")
     assert "## Memory of targeted, GiB" in only
 
 
@@ -94,7 +94,7 @@ def test_one_model_and_strategy_as_json(
 )
 def test_mistakes_are_one_clear_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}") as caught:
-        make.make(PARAMS, **arguments)
+        build.build_plan(PARAMS, **arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -102,12 +102,12 @@ def test_a_row_that_does_not_fit_names_its_model() -> None:
     tree = PARAMS.model_dump()
     tree["models"]["qwen2_vl_2b"]["published"]["targets"] = ["vision.query"]
     with pytest.raises(UserError, match=r"^models.qwen2_vl_2b: lora.strategy 'published' matches no module"):
-        make.make(settings.parse(tree), keys=["qwen2_vl_2b"])
+        build.build_plan(settings.parse(tree), keys=["qwen2_vl_2b"])
 
 
 def test_missing_reference_figures_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"published.yaml not found; run from the project's root$"):
-        compare.read(tmp_path / "published.yaml")
+        study.read_study(tmp_path / "published.yaml")
 
 
 def test_within_its_budget(root: Path) -> None:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from radcap.data.phantoms import lexicon
 from radcap.data.phantoms.atlas import REGIONS, SHARES
+from radcap.data.phantoms.captions import caption
 from radcap.data.phantoms.case import Case, concepts, sample_case
 from radcap.data.phantoms.draw import draw
-from radcap.data.phantoms.quirks import disturb, disturb_cuis, source_index
-from radcap.data.phantoms.wording import caption
+from radcap.data.phantoms.quirks import add_concept_quirks, add_text_quirks, caption_source
 
 SPLITS = ("train", "valid", "test")
 # Picture kinds (suffix, PIL mode) and their shares; the rows after the first 50 follow chance.
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     manual: list[str]
 
 
-def write(folder: Path, *, counts: Mapping[str, int], seed: int) -> None:
+def write_dataset(folder: Path, *, counts: Mapping[str, int], seed: int) -> None:
     """Write `counts[split]` rows per split into `folder`; the same arguments give the same bytes.
 
     A row depends on (seed, split, index) alone: a bigger split starts with the same rows.
@@ -60,13 +60,13 @@ def row_id(split: str, index: int) -> str:
 
 def _row(folder: Path, split: str, index: int, *, seed: int) -> Row:
     rng = _rng(seed, split, index)
-    source = source_index(index)
+    source = caption_source(index)
     origin = rng if source == index else _rng(seed, split, source)
     case = sample_case(origin)
     clean = caption(case, origin)
-    text = disturb(clean, case, rng, index=index, split=split)
+    text = add_text_quirks(clean, case, rng, index=index, split=split)
     _save(draw(case, rng), folder / split / row_id(split, index), rng, index=index)
-    cuis = disturb_cuis([concept.cui for concept in concepts(case)], case, index=index)
+    cuis = add_concept_quirks([concept.cui for concept in concepts(case)], case, index=index)
     return Row(row_id(split, index), case, text, cuis, _curated(cuis, case))
 
 

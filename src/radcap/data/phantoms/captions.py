@@ -12,17 +12,17 @@ from radcap.data.phantoms.phrases import (
     ANATOMY,
     FINDINGS,
     FOUND,
-    LOOK,
     MODALITY,
     NORMAL,
     TAILS_FOUND,
     TAILS_NORMAL,
+    TECHNIQUE,
     VIEW,
 )
 
 VOWELS = "aeiou"
 # The shares below give captions of about 16 words with ROCOv2's long right tail.
-SAY_SIZE, SAY_VIEW, SAY_LOOK, SAY_ARROW, SIDE_FIRST = 0.75, 0.6, 0.7, 0.15, 0.5
+SAY_SIZE, SAY_VIEW, SAY_TECHNIQUE, SAY_ARROW, SIDE_FIRST = 0.75, 0.6, 0.7, 0.15, 0.5
 
 
 def caption(case: Case, rng: np.random.Generator) -> str:
@@ -39,7 +39,7 @@ def caption(case: Case, rng: np.random.Generator) -> str:
     return _sentences(text + _tails(case, rng))
 
 
-def tag(text: str) -> frozenset[str]:
+def find_concepts(text: str) -> frozenset[str]:
     """The concepts (CUIs) whose names occur in a text, by longest match."""
     words = _words(text)
     names = {tuple(_words(name)): concept.cui for name, concept in lexicon.by_name().items()}
@@ -63,8 +63,8 @@ def _study(case: Case, rng: np.random.Generator, *, side: str | None) -> str:
     words = []
     if case.view is not None and rng.random() < SAY_VIEW:
         words.append(pick(rng, VIEW[case.view]))
-    if case.look is not None and rng.random() < SAY_LOOK:
-        words.append(pick(rng, LOOK[case.look]))
+    if case.technique is not None and rng.random() < SAY_TECHNIQUE:
+        words.append(pick(rng, TECHNIQUE[case.technique]))
     modality = pick(rng, MODALITY[case.modality])
     if rng.random() < 0.5:
         return " ".join([*words, *filter(None, [side]), pick(rng, before), modality])

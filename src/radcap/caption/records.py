@@ -28,22 +28,22 @@ class Caption:
     logprob: float
 
 
-def line(caption: Caption) -> str:
+def json_line(caption: Caption) -> str:
     """A caption as one line with its end."""
     return json.dumps(asdict(caption), ensure_ascii=False) + "\n"
 
 
-def write(path: Path, made: Sequence[Caption]) -> None:
+def write_captions(path: Path, made: Sequence[Caption]) -> None:
     """One JSON object a line, in the order given."""
-    files.write_text(path, "".join(map(line, made)))
+    files.write_text(path, "".join(map(json_line, made)))
 
 
-def read(path: Path) -> list[Caption]:
+def read_captions(path: Path) -> list[Caption]:
     # Split at \n alone: a caption may hold other characters that str.splitlines would split at.
     return [Caption(**json.loads(text)) for text in path.read_text(encoding="utf-8").split("\n") if text]
 
 
-def counts(made: Sequence[Caption]) -> dict[str, int]:
+def count_captions(made: Sequence[Caption]) -> dict[str, int]:
     """What a reader of the captions must know of them: how many, and how many were cut or are empty."""
     return {
         "captions": len(made),

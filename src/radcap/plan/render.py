@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from radcap.plan.make import FULL
+from radcap.plan.build import FULL
 from radcap.plan.sizes import COMPONENTS
 from radcap.report.markdown import markdown
 
@@ -13,7 +13,7 @@ MILLION, GIB, MB = 1e6, 2**30, 1e6
 PARTS = ("weights", "trained", "gradients", "moments", "logits", "activations", "total")
 
 
-def render(plan: Mapping[str, Any], *, detail: str | None = None) -> str:
+def render_plan(plan: Mapping[str, Any], *, detail: str | None = None) -> str:
     """The whole page. `detail` names the strategy whose memory is told apart (none: the first of the plan)."""
     profile, strategies = plan["profile"], plan["strategies"]
     told = strategies[0] if detail is None or detail not in strategies else detail

@@ -1,1 +1,0 @@
-"""Captions for anyone's pictures: PNG, JPEG, DICOM and the like, from files and folders."""
