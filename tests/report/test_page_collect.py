@@ -213,7 +213,7 @@ def test_the_command_writes_the_page(workspace: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     assert told.startswith("reports/index.html: 0.0 MiB\nNo captions of llava_mistral_7b, ")
     page = (workspace / "reports/index.html").read_text(encoding="utf-8")
-    assert "Not comparable. Miniatures trained on drawn phantoms" in page
+    assert "Not comparable. These are miniatures trained on drawn phantoms" in page
     assert "Not a medical device" in page
     examples = json.loads(re.search(r'id="examples">(.*?)</script', page)[1])
     assert examples["ids"] == IDS

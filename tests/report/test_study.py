@@ -83,7 +83,7 @@ def test_without_a_told_model_table_5_is_empty_and_says_so(here: Path, root: Pat
     made.workspace(params)
     table = quality.prompting(made.inputs(params, root))
     assert table.lines == ()
-    assert "No model of this run was told the modality." in render.as_markdown(table)
+    assert "No model of this run was prompted with the modality." in render.as_markdown(table)
     assert json.loads(render.as_json(table))["rows"] == []
 
 

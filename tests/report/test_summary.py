@@ -127,13 +127,13 @@ def report(here: Path, root: Path, **options) -> str:
 def test_the_summary_tells_what_ran_what_differs_and_its_first_table_is_the_readmes(here: Path, root: Path) -> None:
     text = report(here, root)
     for told in (
-        "profile sample, 4 models, LoRA strategy published, seed 42",
-        "train 24, valid 24, test 24 images; 3 rows were refused",
+        "profile sample, models: 4, LoRA strategy published, seed 42",
+        "images: train 24, valid 24, test 24; refused rows: 3",
         # Plain and told captions: one of each is cut.
-        "Of 144 captions, 0 are empty and 6 were cut.",
-        "**Protocol** as-described: BERTScore recall",
+        "Of 144 generated captions, 0 are empty and 6 were cut at the token limit.",
+        "**Protocol**: as-described (BERTScore recall",
         "| Overall | 6 of 6 |",
-        "the right modality of 87.5 % of 16 test images (macro F1 0.800); 8 left out, without a label.",
+        "the right modality for 87.5 % of 16 test images (macro F1 0.800). Images without a label, left out: 8.",
         "| smolvlm_500m | modality | Overall | +0.0",
         "| shuffled | vision_gpt2 |",
         "reference/published.yaml: 81 figures recomputed, 4 off by more than rounding",
@@ -142,14 +142,14 @@ def test_the_summary_tells_what_ran_what_differs_and_its_first_table_is_the_read
     ):
         assert told in text, told
     table = readme.table_of(text)
-    assert table.splitlines()[0].endswith("| Overall | Overall, 95 % | Alike | n |")
+    assert table.splitlines()[0].endswith("| Overall | Overall 95 % CI | Group | n |")
     assert len(table.splitlines()) == 2 + len(made.KEYS)
 
 
 def test_without_a_metric_the_report_shows_what_is_left(here: Path, root: Path) -> None:
     text = report(here, root, missing=["umls_f1"])
     assert "UMLS F1 was not scored: no checkpoint." in text
-    assert "Relevance, 95 %" in readme.table_of(text)
+    assert "Relevance 95 % CI" in readme.table_of(text)
     assert "| Overall |" not in text
     assert "without all their components" not in text
     assert files.read_json(here / "reports/audit.json")[1]["checked"] > 0
@@ -166,9 +166,9 @@ def test_every_file_of_the_report_repeats_byte_for_byte(here: Path, root: Path) 
     assert bytes_of() == first
     expected = {f"plots/{name}.csv" for name in plots.DRAWINGS if name != "confusion"}
     expected |= {f"reports/plots/{name}.{kind}" for name in plots.DRAWINGS for kind in ("svg", "png")}
-    expected |= {f"reports/{name}" for name in ("summary.md", "audit.md", "audit.json", "correlations.md")}
+    expected |= {f"reports/{name}" for name in ("summary.md", "audit.md", "audit.json", "relations.md")}
     assert (
-        expected | {"reports/correlations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
+        expected | {"reports/relations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
     )
 
 

@@ -26,9 +26,9 @@ def results() -> dict[str, dict]:
 
 
 def test_comparison_has_a_row_per_model_and_no_empty_column() -> None:
-    sure = comparison.Sure("ROUGE-1, 95 %", dict.fromkeys(KEYS, ("0.100 to 0.300", "ab")))
+    sure = comparison.Uncertainty("ROUGE-1 95 % CI", dict.fromkeys(KEYS, ("0.100 to 0.300", "ab")))
     lines = comparison.comparison(PARAMS, results(), sure).splitlines()
-    assert lines[0] == "| Model | Trained by | BERTScore | ROUGE-1 | UMLS F1 | ROUGE-1, 95 % | Alike | n |"
+    assert lines[0] == "| Model | Trained by | BERTScore | ROUGE-1 | UMLS F1 | ROUGE-1 95 % CI | Group | n |"
     strategy = PARAMS.lora.strategy
     assert lines[4] == f"| llava_1_5_7b | {strategy} | 0.612 | 0.200 | 0.100 | 0.100 to 0.300 | ab | 7 |"
     assert lines[-1] == "| cnn_transformer | full | 0.612 | 0.200 | 0.100 | 0.100 to 0.300 | ab | 7 |"
@@ -71,7 +71,7 @@ def test_the_committed_tables_agree(root: Path) -> None:
         for row in statistics["estimates"]
         if (row["variant"], row["column"]) == ("plain", "overall")
     }
-    table = comparison.comparison(PARAMS, found, comparison.Sure("Overall, 95 %", cells))
+    table = comparison.comparison(PARAMS, found, comparison.Uncertainty("Overall 95 % CI", cells))
     assert files.read_json(root / "metrics/overall.json") == comparison.overall(found)
     assert table == readme.table_of((root / "reports/summary.md").read_text())
     assert table in (root / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""The whole report: tables, statistics, relations, audit, plots and the summary that tells of them."""
+"""Writes the whole report: tables, statistics, correlations, audit, plots and the summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from radcap.report import plots, scores
 from radcap.report.audit import check, render, workspace_tables
 from radcap.report.published import study
 from radcap.report.statistics import significance
-from radcap.report.summary import Told, summary
+from radcap.report.summary import CaptionCounts, summary
 from radcap.report.tables import correlations
 from radcap.report.tables import write as study_tables
 from radcap.report.tables.examples import Texts
@@ -23,12 +23,12 @@ def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = 
     """Write reports/ and plots/ of this workspace. `test`: the test split; `clusters`: its images' source articles."""
     params, reports = inputs.settings, layout.REPORTS
     found = scores.read({key: layout.scores(key) for key in inputs.metrics}, params.score.protocol)
-    texts, told = _texts(inputs, test)
+    texts, counts = _texts(inputs, test)
     study_tables.write(layout.tables(), study_tables.tables(inputs, found, texts))
-    sure = significance.analyse(
+    findings = significance.analyse(
         found, params.report, seed=seeds.derive_seed(params.seed, "aggregate"), clusters=clusters
     )
-    files.write_json(reports / "statistics.json", significance.as_json(sure))
+    files.write_json(reports / "statistics.json", significance.as_json(findings))
     related = {
         "correlations": correlations.correlations(inputs),
         "complexity": correlations.by_complexity(
@@ -43,10 +43,10 @@ def write(inputs: Inputs, test: Any, *, clusters: Sequence[str | None] | None = 
     files.write_json(reports / "audit.json", [render.as_json(audit) for audit in audits])
     files.write_text(reports / "audit.md", render.page(audits))
     _plots(inputs, related, found.columns[-1])
-    files.write_text(reports / "summary.md", summary(inputs, sure, related, audits, told))
+    files.write_text(reports / "summary.md", summary(inputs, findings, related, audits, counts))
 
 
-def _texts(inputs: Inputs, test: Any) -> tuple[Texts, Told]:
+def _texts(inputs: Inputs, test: Any) -> tuple[Texts, CaptionCounts]:
     """References, captions and their modalities, and how many captions are empty or cut."""
     from radcap.caption.records import read_captions
 
@@ -62,7 +62,7 @@ def _texts(inputs: Inputs, test: Any) -> tuple[Texts, Told]:
         captions={key: [caption.caption for caption in captions] for key, captions in made.items()},
     )
     empty, cut = (sum(found) for found in zip(*((not c.caption, c.finish == "length") for c in tuned), strict=True))
-    return texts, Told(len(tuned), empty, cut)
+    return texts, CaptionCounts(len(tuned), empty, cut)
 
 
 def _plots(inputs: Inputs, related: Mapping[str, Any], quality: str) -> None:

@@ -55,7 +55,7 @@ def _lines(audit: Audit) -> Iterable[str]:
     for found in audit.findings:
         yield f"  {_line(found)}" + (f" ({found.why})" if found.why else "")
     if audit.follow:
-        yield "what follows: these agree with the printed figures they are made of, and not with their components"
+        yield "consequences: these agree with the printed figures they are computed from, but not with the components"
     yield from (f"  {_line(found)}, of the printed ones {_parts(found)}" for found in audit.follow)
     if audit.flips:
         yield "rankings that flip"
@@ -76,9 +76,9 @@ def _section(audit: Audit) -> str:
         rows = [[*_cells(found), found.why] for found in audit.findings]
         parts.append(markdown([*HEADER, "Would be right as"], rows, words=3))
     if audit.follow:
-        parts.append("What follows: figures that agree with the printed ones they are made of, not with components.\n")
+        parts.append("Consequences: they agree with printed figures, but not with the components.\n")
         rows = [[*_cells(found), _parts(found)] for found in audit.follow]
-        parts.append(markdown([*HEADER, "Of printed figures"], rows, words=3))
+        parts.append(markdown([*HEADER, "From printed figures"], rows, words=3))
     for heading, lines in (("Rankings that flip", map(flip_line, audit.flips)), ("Remarks", audit.remarks)):
         if told := "".join(f"- {line}\n" for line in lines):
             parts.append(f"{heading}:\n\n{told}")

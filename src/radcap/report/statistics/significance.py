@@ -1,4 +1,4 @@
-"""Which differences of this run's scores are more than chance: models, prompts and controls, a family each."""
+"""Significance of differences between models, between prompts, and from both baselines. Each is a family of tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from radcap.report.scores import PLAIN, Scores
 from radcap.report.statistics.families import Analysis, Difference, Estimate, letters
 from radcap.settings import Report
 
-CONTROLS = ("base", "shuffled")
-# p of 10,000 resamples has four digits.
+BASELINES = ("base", "shuffled")
+# A p value from 10,000 resamples has four digits.
 P_PLACES = 5
 
 
@@ -33,14 +33,14 @@ class Findings:
         return list(next(iter(self.estimates.values())))
 
     def of(self, family: str, column: str) -> list[Difference]:
-        """A family's differences in one column."""
+        """The differences of a family in one column."""
         return [found for found in self.families[family] if found.column == column]
 
     def significant(self, found: Difference) -> bool:
         return found.p_holm < self.settings.alpha
 
     def letters(self, column: str) -> dict[str, str]:
-        """{model: letters}, from the best model on; models that share one do not differ significantly in a column."""
+        """{model: letters}, best model first. Models that share a letter do not differ significantly in the column."""
         means = {model: found[column].mean for (model, variant), found in self.estimates.items() if variant == PLAIN}
         ranked = sorted(means, key=lambda model: -means[model])
         pairs = [
@@ -52,7 +52,7 @@ class Findings:
 
 
 def analyse(scores: Scores, settings: Report, *, seed: int, clusters: Sequence[str | None] | None = None) -> Findings:
-    """Intervals of every mean; tests between all models, between prompts, and against both controls."""
+    """Intervals of all means; tests between all models, between prompts, and against both baselines."""
     systems = {name(*key): values for key, values in scores.values.items()}
     analysis = Analysis(
         systems,
@@ -73,13 +73,13 @@ def analyse(scores: Scores, settings: Report, *, seed: int, clusters: Sequence[s
 
 
 def _families(scores: Scores) -> dict[str, list[tuple[str, str]]]:
-    """Pairs to compare. Every variant that is no control is a prompt, compared with the plain one."""
+    """The pairs to compare. Every variant that is not a baseline is a prompt, and is compared with the plain one."""
     plain = {model: name(model, PLAIN) for model in scores.models}
     families: dict[str, list[tuple[str, str]]] = {"models": list(combinations(plain.values(), 2)), "prompts": []}
-    families |= {f"against {control}": [] for control in CONTROLS}
+    families |= {f"against {baseline}": [] for baseline in BASELINES}
     for model, variant in scores.values:
         other = name(model, variant)
-        if variant in CONTROLS:
+        if variant in BASELINES:
             families[f"against {variant}"].append((plain[model], other))
         elif variant != PLAIN:
             families["prompts"].append((other, plain[model]))
@@ -117,7 +117,7 @@ def as_json(found: Findings) -> dict[str, Any]:
 
 
 def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Floats as result files hold them."""
+    """Round floats as in all result files."""
     return {
         key: round(value, P_PLACES if key.startswith("p") else PLACES) if isinstance(value, float) else value
         for key, value in figures.items()

@@ -1,4 +1,4 @@
-"""The comparison of models as a Markdown table, from metrics/<model>.json."""
+"""metrics/, and the table that compares the models."""
 
 from __future__ import annotations
 
@@ -23,65 +23,68 @@ COLUMNS = {
     "factuality": "Factuality",
     "overall": "Overall",
 }
-# In the order of a pull request's reader.
+# The most important one first.
 AGGREGATES = ("overall", "relevance", "factuality")
-NOTE = "Miniatures trained on drawn phantoms: these figures say nothing about the published models of these names."
+NOTE = (
+    "These are miniatures trained on drawn phantoms. "
+    "Their scores say nothing about the published models with these names."
+)
 
 
 def publish(settings: Settings) -> None:
-    """Write metrics/: what each model's scores and the modality classifier's say, and what `dvc metrics` shows of it.
+    """Write metrics/: the scores of each model and of the modality classifier, and the files that `dvc metrics` shows.
 
-    UserError where a model has no scores.
+    UserError if a model has no scores.
     """
     sources = {layout.metrics(key): layout.scores(key) / layout.MEANS for key in settings.models}
     sources[layout.metrics("modality")] = layout.MODALITY / layout.MEANS
     results = {}
     for path, source in sources.items():
         if not source.exists():
-            raise UserError(f"{source} not found; `dvc repro` makes it")
+            raise UserError(f"{source} not found; run `dvc repro`")
         results[path] = files.read_json(source)
         files.write_json(path, results[path])
     figures = overall({key: results[layout.metrics(key)] for key in settings.models})
     files.write_json(layout.METRICS / "overall.json", figures)
-    # DVC sorts names within a file: the aggregates come first in a file of their own.
+    # DVC sorts the names within a file. To come first, the aggregates need their own file.
     for name, columns in (("aggregates", AGGREGATES), ("scores", METRICS)):
         shown = {key: {column: row[column] for column in columns if column in row} for key, row in figures.items()}
         files.write_json(layout.METRICS / f"{name}.json", shown)
 
 
 def collect(settings: Settings) -> dict[str, dict[str, Any]]:
-    """{model: its metrics file}, in the order of params.yaml. UserError where a model has none."""
+    """{model: content of its metrics file}, in the order of params.yaml. UserError if a model has none."""
     found = {}
     for key in settings.models:
         path = layout.metrics(key)
         if not path.exists():
-            raise UserError(f"{path} not found; `dvc repro aggregate` makes it")
+            raise UserError(f"{path} not found; run `dvc repro aggregate`")
         found[key] = files.read_json(path)
     return found
 
 
 def overall(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """metrics/overall.json: each fine-tuned model's figures, one row a model in `dvc metrics diff`."""
+    """The content of metrics/overall.json: the scores of each fine-tuned model."""
     return {key: {name: figures[name] for name in COLUMNS if name in figures} for key, figures in results.items()}
 
 
 @dataclass(frozen=True)
-class Sure:
-    """How sure a model's figure is: under `heading`, and letters that models share which are not told apart."""
+class Uncertainty:
+    """{model: (confidence interval, letters)}. Models that share a letter do not differ significantly."""
 
     heading: str
     cells: Mapping[str, tuple[str, str]]
 
 
-def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]], sure: Sure) -> str:
-    """A Markdown table of the fine-tuned models: a row per model, a column per metric that any has."""
+def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]], uncertainty: Uncertainty) -> str:
+    """A Markdown table with a row per fine-tuned model and a column per metric that at least one of them has."""
     shown = _measured(results.values())
-    header = ["Model", "Trained by", *(COLUMNS[name] for name in shown), sure.heading, "Alike", "n"]
+    header = ["Model", "Trained by", *(COLUMNS[name] for name in shown), uncertainty.heading, "Group", "n"]
     rows = [
         [
             *(key, settings.variant(key)),
             *(number(figures.get(name)) for name in shown),
-            *(*sure.cells[key], str(figures["n"])),
+            *(*uncertainty.cells[key], str(figures["n"])),
         ]
         for key, figures in results.items()
     ]
@@ -89,7 +92,7 @@ def comparison(settings: Settings, results: Mapping[str, Mapping[str, Any]], sur
 
 
 def unscored(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each metric that some model lacks, with the reason."""
+    """A line for each metric that was not scored for some model, with the reason."""
     reasons = {name: why for figures in results.values() for name, why in figures.get("missing", {}).items()}
     return [f"{COLUMNS[name]} was not scored: {why}." for name, why in reasons.items()]
 

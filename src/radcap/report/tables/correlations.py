@@ -114,9 +114,9 @@ def page(relations: Mapping[str, Any], *, comparable: bool) -> str:
     """Correlations, quality by complexity, quality by modality."""
     study = "the study's" if comparable else "the study's (not comparable)"
     parts = [
-        "# What quality goes with\n",
+        "# Correlations and subgroups\n",
         "## Parameters\n",
-        f"Rank correlations over models, with p of scipy.stats; beside them {study}, of its Tables 2 to 4.\n",
+        f"Rank correlations over models (p values: scipy.stats), beside {study}, from its Tables 2 to 4.\n",
         correlation_table(relations["correlations"]),
     ]
     for name, rows in relations["complexity"].items():
@@ -126,8 +126,8 @@ def page(relations: Mapping[str, Any], *, comparable: bool) -> str:
 
 
 def correlation_table(rows: Rows) -> str:
-    """One line per set of models, cause and aggregate."""
-    header = ["Over", "Cause", "Quality", "n", "rho", "p", "tau", "p", "study's n", "rho", "p", "tau", "p"]
+    """One row per set of models, predictor and aggregate."""
+    header = ["Models", "Predictor", "Score", "n", "rho", "p", "tau", "p", "study's n", "rho", "p", "tau", "p"]
     names = ("rho", "rho_p", "tau", "tau_p")
     lines = [
         [row["over"], PREDICTORS[row["cause"]], HEADINGS[row["quality"]]]
@@ -142,7 +142,7 @@ def correlation_table(rows: Rows) -> str:
 
 
 def group_table(rows: Rows, name: str) -> str:
-    """A line per model, a column per group with its images; the last aggregate that was scored."""
+    """A row per model and a column per group of images, for the last aggregate that was scored."""
     first = rows[0]["models"]
     shown = list(next(iter(first.values())))
     if not shown:
@@ -154,4 +154,4 @@ def group_table(rows: Rows, name: str) -> str:
 
 def _empty(rows: Rows) -> list[str]:
     empty = [row["group"] for row in rows if not row["n"]]
-    return [f"No image of the test split has {', '.join(empty)}.\n"] if empty else []
+    return [f"No image of the test split falls into {', '.join(empty)}.\n"] if empty else []

@@ -1,4 +1,4 @@
-"""Tables 4 and 5: the main comparison, and what telling the modality changes."""
+"""Tables 4 and 5: the main comparison, and the effect of modality-aware prompting."""
 
 from __future__ import annotations
 
@@ -30,29 +30,31 @@ def main(inputs: Inputs) -> Table:
         lines=tuple(lines),
         comparable=inputs.comparable,
         stacked=True,
-        notes=(f"Protocol {inputs.settings.score.protocol}; the study's is as-described.",),
+        notes=(f"Protocol: {inputs.settings.score.protocol}. The study's protocol is as-described.",),
     )
 
 
 def prompting(inputs: Inputs) -> Table:
-    """Table 5: models that were also told the modality, and the change in percent; models that were not have no row."""
+    """Table 5: models prompted with and without the modality, and the change in percent. Others have no row."""
     lines = []
     for key in inputs.models:
-        base, told = inputs.metrics[key], inputs.metrics[key].get(MODALITY)
-        if not told:
+        plain, modality = inputs.metrics[key], inputs.metrics[key].get(MODALITY)
+        if not modality:
             continue
         printed = inputs.study["table5_modality_prompting"].get(key, {})
         main_row = inputs.study["table4_main"].get(key) if printed else None
         change = {
-            name: figure(change_percent(base.get(name), told.get(name)), value, comparable=inputs.comparable, places=1)
+            name: figure(
+                change_percent(plain.get(name), modality.get(name)), value, comparable=inputs.comparable, places=1
+            )
             for name, value in _by_name(printed.get("change_percent")).items()
         }
         lines += [
-            Line((key, "plain"), _scores(inputs, base, main_row)),
-            Line((key, MODALITY), _scores(inputs, told, printed.get(MODALITY))),
+            Line((key, "plain"), _scores(inputs, plain, main_row)),
+            Line((key, MODALITY), _scores(inputs, modality, printed.get(MODALITY))),
             Line((key, "change %"), change),
         ]
-    none = "No model of this run was told the modality."
+    none = "No model of this run was prompted with the modality."
     return Table(
         name="table5",
         title="Table 5. Modality-aware prompting, and its change in percent",
@@ -66,7 +68,7 @@ def prompting(inputs: Inputs) -> Table:
 
 
 def change_percent(base: float | None, new: float | None) -> float | None:
-    """100 * (new - base) / base to one decimal; None where the base is 0 or less, of which nothing is a percentage."""
+    """100 * (new - base) / base to one decimal; None if the base is not positive."""
     if base is None or new is None or base <= 0:
         return None
     return round(100 * (new - base) / base, 1)
