@@ -57,8 +57,11 @@ def repro(folder: Path) -> float:
 def generate(lock: Path, folder: Path) -> Path:
     """A repository with the lock file's stages, dependencies and outputs, each a small file or a folder of one."""
     stages: dict[str, Any] = YAML(typ="safe").load(lock.read_text())["stages"]
-    named = {entry["path"]: "nfiles" in entry for stage in stages.values() for entry in entries(stage)}
-    for path, is_folder in named.items():
+    paths = {entry["path"]: "nfiles" in entry for stage in stages.values() for entry in entries(stage)}
+    for path, is_folder in paths.items():
+        # A folder that holds outputs needs no file of its own.
+        if any(other.startswith(f"{path}/") for other in paths):
+            continue
         place = folder / path / "file" if is_folder else folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(path)
@@ -73,6 +76,8 @@ def generate(lock: Path, folder: Path) -> Path:
     }
     with (folder / "dvc.yaml").open("w") as stream:
         YAML().dump({"stages": pipeline}, stream)
+    # DVC would add a .gitignore to folders that are also dependencies.
+    (folder / ".gitignore").write_text("".join(f"/{path}\n" for path in paths))
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"]):
         run(folder, *command)
     run(folder, "dvc", "commit", "--force", "--quiet")

@@ -167,9 +167,7 @@ def test_every_file_of_the_report_repeats_byte_for_byte(here: Path, root: Path) 
     expected = {f"plots/{name}.csv" for name in plots.DRAWINGS if name != "confusion"}
     expected |= {f"reports/plots/{name}.{kind}" for name in plots.DRAWINGS for kind in ("svg", "png")}
     expected |= {f"reports/{name}" for name in ("summary.md", "audit.md", "audit.json", "relations.md")}
-    assert (
-        expected | {"reports/relations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
-    )
+    assert expected | {"reports/relations.json", "reports/statistics.json", "reports/tables/table7.tex"} <= first.keys()
 
 
 def test_plots_hold_what_the_tables_hold(here: Path, root: Path) -> None:
