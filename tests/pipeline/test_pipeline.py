@@ -32,8 +32,7 @@ def test_two_clones_give_the_same_bytes(clones) -> None:
     assert {name for name in first if first[name] != second[name]} == set()
     assert {f"metrics/{key}.json" for key in KEYS} | {
         "metrics/overall.json",
-        "metrics/aggregates.json",
-        "metrics/scores.json",
+        "metrics/summary.json",
         "metrics/modality.json",
         "reports/summary.md",
         "plots/modality.csv",
@@ -170,7 +169,7 @@ CODE = [
     ("src/radcap/train/pretrain.py", each("base")),
     ("src/radcap/train/loss.py", each("base") | each("finetune")),
     ("src/radcap/modality/dataset.py", {"modality"}),
-    ("src/radcap/report/tables.py", {"aggregate"}),
+    ("src/radcap/report/tables/comparison.py", {"aggregate"}),
     ("src/radcap/report/page/page.css", {"aggregate"}),
     ("src/radcap/report/readme.py", set()),
     ("src/radcap/data/phantoms/captions.py", {"prepare", "scorers"}),
@@ -191,6 +190,7 @@ def test_a_line_of_code_reaches_just_its_stages(
     project: Project, unchanged: dict[str, object], name: str, stages: set[str]
 ) -> None:
     path = project.folder / name
+    assert path.is_file()
     with path.open("a") as stream:
         stream.write(LINES.get(path.suffix, "\n"))
     assert {stage for stage, found in project.resolved().items() if found != unchanged[stage]} == stages
@@ -216,9 +216,10 @@ def test_one_model_alone_is_reported(project: Project, key: str) -> None:
     output = project.run("dvc", "exp", "run", "-S", f"models=[{key}]")
     assert ran(output) == {"resolve", "aggregate"}
     assert {path.stem for path in (project.folder / "metrics").glob("*.json")} == {
-        *(key, "aggregates", "modality", "overall", "scores"),
+        *(key, "modality", "overall", "summary"),
     }
-    summary = (project.folder / "reports/summary.md").read_text()
+    # The audit also quotes the study's tables, which hold all models.
+    summary = (project.folder / "reports/summary.md").read_text().partition("## Audit")[0]
     assert key in summary
     assert [other for other in KEYS if other != key and other in summary] == []
     assert "Error" not in output
@@ -294,9 +295,11 @@ def test_a_strategy_is_one_override_and_a_readable_diff(project: Project) -> Non
     diff = re.sub(" +", " ", project.run("dvc", "metrics", "diff", "--md"))
     rows = [line.split(" | ")[:2] for line in diff.splitlines() if line.startswith("| metrics/")]
     # The aggregates come first; models without an adapter have no row.
-    assert {name for name, _ in rows} <= {"| metrics/aggregates.json", "| metrics/scores.json"}
-    assert [name for name, _ in rows] == sorted(name for name, _ in rows)
-    assert {metric.split(".")[0] for _, metric in rows} == set(LORA_KEYS)
+    assert {name for name, _ in rows} == {"| metrics/summary.json"}
+    kinds = [metric.split(".")[0] for _, metric in rows]
+    assert kinds == sorted(kinds)
+    assert set(kinds) == {"aggregates", "metrics"}
+    assert {metric.split(".")[1] for _, metric in rows} == set(LORA_KEYS)
     assert len(rows) <= 9 * len(LORA_KEYS)
     found = [tuple(run.values()) for run in mlflow_runs(project)]
     assert sorted(found) == sorted(runs_of(KEYS) + runs_of(LORA_KEYS, "hybrid"))
@@ -446,5 +449,7 @@ def test_real_images_are_fine_tuned_and_scored(clones, real_data: Path) -> None:
     assert {"prepare", "modality", "scorers", "aggregate", "finetune@smolvlm_500m", "score@smolvlm_500m"} <= ran(output)
     assert ran(output).isdisjoint(each("base"))
     diff = json.loads(project.run("dvc", "metrics", "diff", "--all", "--json", "HEAD", "real").splitlines()[-1])
-    figures = diff["metrics/scores.json"]
-    assert all(isinstance(figures[f"smolvlm_500m.{name}"]["new"], float) for name in ("bertscore", "rouge1", "umls_f1"))
+    figures = diff["metrics/summary.json"]
+    assert all(
+        isinstance(figures[f"metrics.smolvlm_500m.{name}"]["new"], float) for name in ("bertscore", "rouge1", "umls_f1")
+    )

@@ -72,7 +72,12 @@ def test_the_committed_tables_agree(root: Path) -> None:
         if (row["variant"], row["column"]) == ("plain", "overall")
     }
     table = comparison.comparison(PARAMS, found, comparison.Uncertainty("Overall 95 % CI", cells))
-    assert files.read_json(root / "metrics/overall.json") == comparison.overall(found)
+    overall = comparison.overall(found)
+    assert files.read_json(root / "metrics/overall.json") == overall
+    assert files.read_json(root / "metrics/summary.json") == {
+        "aggregates": {key: {name: overall[key][name] for name in comparison.AGGREGATES} for key in KEYS},
+        "metrics": {key: {name: overall[key][name] for name in comparison.METRICS} for key in KEYS},
+    }
     assert table == readme.table_of((root / "reports/summary.md").read_text())
     assert table in (root / "README.md").read_text()
     rows = files.read_json(root / "reports/tables/table4.json")["rows"]

@@ -46,10 +46,12 @@ def publish(settings: Settings) -> None:
         files.write_json(path, results[path])
     figures = overall({key: results[layout.metrics(key)] for key in settings.models})
     files.write_json(layout.METRICS / "overall.json", figures)
-    # DVC sorts the names within a file. To come first, the aggregates need their own file.
-    for name, columns in (("aggregates", AGGREGATES), ("scores", METRICS)):
-        shown = {key: {column: row[column] for column in columns if column in row} for key, row in figures.items()}
-        files.write_json(layout.METRICS / f"{name}.json", shown)
+    # DVC sorts the names within a file, but shows files in any order. "aggregates" comes before "metrics".
+    summary = {
+        name: {key: {column: row[column] for column in columns if column in row} for key, row in figures.items()}
+        for name, columns in (("aggregates", AGGREGATES), ("metrics", METRICS))
+    }
+    files.write_json(layout.METRICS / "summary.json", summary)
 
 
 def collect(settings: Settings) -> dict[str, dict[str, Any]]:
