@@ -60,7 +60,7 @@ def main() -> None:
 def measure(params: settings.Settings, key: str, options: argparse.Namespace) -> list[str]:
     """One row of the table."""
     rows = store.read(layout.split("train")).select(range(options.images))
-    loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype="float32")
+    loaded = load_fine_tuned(layout.fine_tuned(key), layout.base(key), dtype="float32")
     loaded.model.eval()
     decoding = DECODING
     prompts = labelled_variant(params, key, "plain", [None] * len(rows)).prompts

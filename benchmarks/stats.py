@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 import scipy.stats
 
-from radcap.report.statistics.families import Analysis
+from radcap.report.statistics.analysis import Analysis
 
 COLUMNS = [f"column{number}" for number in range(9)]
 

@@ -83,7 +83,7 @@ def main(key: str) -> None:
     ):
         listener = tracked.log_training_row
         result = fit(network, train, valid, recipe, label=label, listener=listener, checkpoints=checkpoints)
-        with files.atomic_folder(layout.tuned(key)) as out:
+        with files.atomic_folder(layout.fine_tuned(key)) as out:
             save_fine_tuned(loaded, network, out, base_folder=layout.base(key), weights=result.weights)
             files.write_text(out / "log.csv", as_csv(result.log))
             lengths = {

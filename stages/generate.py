@@ -21,43 +21,47 @@ def main(key: str) -> None:
     params.model(key)
     profile = params.active
     test = store.read(layout.split("test"))
-    wanted, limits = variants(params, key, test), decoding_options(params, key)
-    shards = CaptionShards(layout.generating(key) / fingerprint(params, key, test, wanted))
+    all_variants, limits = variants(params, key, test), decoding_options(params, key)
+    shards = CaptionShards(layout.unfinished_captions(key) / fingerprint(params, key, test, all_variants))
     share = ProcessShare(processes.rank(), processes.world_size())
-    opened = lru_cache(1)(partial(load, params, key))
+    load_model = lru_cache(1)(partial(load, params, key))
     options = {"decoding": limits, "batch_size": profile.generate.batch_size, "shards": shards, "share": share}
     options |= {"workers": profile.loader.workers}
 
-    def decode(one: Variant) -> list[Caption]:
-        return generate_captions(partial(opened, one.is_tuned), test, one.prompts, variant=one.name, **options)
+    def decode(variant: Variant) -> list[Caption]:
+        return generate_captions(
+            partial(load_model, variant.is_tuned), test, variant.prompts, variant=variant.name, **options
+        )
 
     if share.size > 1:
-        for one in wanted:
-            decode(one)
+        for variant in all_variants:
+            decode(variant)
         return
     with records.run_record("generate", key):
         shards.prune()
         processes.launch(__file__, key, processes=profile.generate.processes)
-        made = {one.name: decode(one) for one in wanted}
-        report = {one.name: count_captions(made[one.name]) | told(one) for one in wanted}
+        captions = {variant.name: decode(variant) for variant in all_variants}
+        report = {
+            variant.name: count_captions(captions[variant.name]) | modality_counts(variant) for variant in all_variants
+        }
         with files.atomic_folder(layout.captions(key)) as out:
-            for name, lines in made.items():
+            for name, lines in captions.items():
                 write_captions(out / f"{name}.jsonl", lines)
             files.write_json(out / "counts.json", {"max_new_tokens": limits.max_new_tokens, "variants": report})
     shards.remove()
-    for name, found in report.items():
-        print(f"generate {key}, {name}: {found['cut']} of {found['captions']} captions cut, {found['empty']} empty")
+    for name, counts in report.items():
+        print(f"generate {key}, {name}: {counts['cut']} of {counts['captions']} captions cut, {counts['empty']} empty")
 
 
-def told(one: Variant) -> dict[str, int]:
-    return {} if one.labelled is None else {"modality_said": one.labelled}
+def modality_counts(variant: Variant) -> dict[str, int]:
+    return {} if variant.labelled is None else {"modality_said": variant.labelled}
 
 
 def load(params: settings.Settings, key: str, is_tuned: bool) -> LoadedModel:
     seeds.set_seed(params.seed, "generate", key, threads=params.active.threads)
     dtype = params.active.dtype
     if is_tuned:
-        loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
+        loaded = load_fine_tuned(layout.fine_tuned(key), layout.base(key), dtype=dtype)
     else:
         loaded = base.load(layout.base(key), dtype=dtype)
     loaded.model.to(processes.device())

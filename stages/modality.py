@@ -28,9 +28,9 @@ def main() -> None:
             print(f"modality: {missing}; nothing is trained, and nothing predicted")
             classifier.record_untrained(out, missing)
         else:
-            opened = classifier.initialize(out, rules, weights=profile.weights)
+            trained = classifier.initialize(out, rules, weights=profile.weights)
             train, valid = (
-                PixelDataset(opened.processor, splits[name]["image"], labels[name].examples, cache=loader.cache)
+                PixelDataset(trained.processor, splits[name]["image"], labels[name].examples, cache=loader.cache)
                 for name in ("train", "valid")
             )
             recipe = Recipe(
@@ -41,21 +41,23 @@ def main() -> None:
                 workers=loader.workers,
                 autocast=profile.dtype == "bfloat16",
             )
-            log = fit(opened, train, valid, recipe)
-            opened.save(out)
+            log = fit(trained, train, valid, recipe)
+            trained.save(out)
             files.write_text(out / "log.csv", as_csv(log))
 
         report = {"missing": missing} if missing else {"train": labels["train"].report()}
         for name in ("valid", "test"):
             images, options = splits[name]["image"], {"batch_size": batch_size, "workers": loader.workers}
-            shares = None if missing else probabilities(opened, images, label=f"modality {name}", **options)
-            made = Predictions(list(splits[name]["id"]), labels[name].classes, shares)
-            made.write(layout.modalities(name))
+            shares = None if missing else probabilities(trained, images, label=f"modality {name}", **options)
+            predictions = Predictions(list(splits[name]["id"]), labels[name].classes, shares)
+            predictions.write(layout.predicted_modalities(name))
             if not missing:
-                report[name] = classification_metrics(made.labels, [predicted for predicted, _ in made.predicted])
+                report[name] = classification_metrics(
+                    predictions.labels, [predicted for predicted, _ in predictions.predicted]
+                )
                 report[name]["left_out"] = labels[name].left_out
-        files.write_json(out / layout.MEANS, report)
-        files.write_text(layout.confusion(), made.confusion())
+        files.write_json(out / layout.STAGE_METRICS, report)
+        files.write_text(layout.confusion_plot(), predictions.confusion())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(key: str) -> None:
     params = settings.load()
     prompts, profile, protocol = params.model(key).prompts, params.active, params.score.protocol
     seeds.set_seed(params.seed, "score", key, threads=profile.threads)
-    test, tuned = store.read(layout.split("test")), layout.tuned(key)
+    test, tuned = store.read(layout.split("test")), layout.fine_tuned(key)
     ids, references = list(test["id"]), list(test["raw_caption"])
     captions = read_variants(layout.captions(key), ids)
     captions["shuffled"] = shuffle_captions(captions["plain"])
@@ -40,7 +40,7 @@ def main(key: str) -> None:
         files.write_json(out / "identity.json", identity)
         plain = means.pop("plain")
         missing = {"missing": evaluator.missing} if evaluator.missing else {}
-        files.write_json(out / layout.MEANS, plain | means | missing)
+        files.write_json(out / layout.STAGE_METRICS, plain | means | missing)
         for name in ("audit.json", "log.csv"):
             shutil.copyfile(tuned / name, out / name)
 

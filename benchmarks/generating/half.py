@@ -18,7 +18,7 @@ def equal_captions(params: settings.Settings, key: str, *, images: int, decoding
     prompts = labelled_variant(params, key, "plain", [None] * images).prompts
     found: dict[str, list[str]] = {}
     for dtype in ("float32", "bfloat16"):
-        loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=dtype)
+        loaded = load_fine_tuned(layout.fine_tuned(key), layout.base(key), dtype=dtype)
         for size in BATCHES:
             made = generate_captions(
                 lambda it=loaded: it, rows, prompts, variant="plain", decoding=decoding, batch_size=size

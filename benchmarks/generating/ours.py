@@ -19,7 +19,7 @@ def worker(
     torch.set_num_threads(1)
     rows = store.read(layout.split("train")).select(range(images))
     prompts = labelled_variant(settings.load(), key, "plain", [None] * images).prompts
-    loaded = load_fine_tuned(layout.tuned(key), layout.base(key), dtype="float32")
+    loaded = load_fine_tuned(layout.fine_tuned(key), layout.base(key), dtype="float32")
     places = {id_: index for index, id_ in enumerate(rows["id"])}
     options = {
         "variant": "plain",

@@ -1,4 +1,4 @@
-"""Where each stage reads and writes, relative to the workspace: derived once, here."""
+"""The paths that stages read and write, relative to the workspace."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 SPLITS = ("train", "valid", "test")
 
 METRICS = Path("metrics")
-# What a stage measured, within its own output; aggregate copies it into metrics/.
-MEANS = "metrics.json"
+# The metrics file within the output of a stage. `aggregate` copies it into metrics/.
+STAGE_METRICS = "metrics.json"
 REPORTS = Path("reports")
 PLOTS = Path("plots")
 SCORERS = Path("models/scorers")
@@ -20,13 +20,13 @@ def split(name: str) -> Path:
     return Path("data") / f"{name}.arrow"
 
 
-def prepared() -> Path:
-    """What prepare counted."""
+def data_report() -> Path:
+    """Counts of the prepared rows and of those refused."""
     return Path("data/report.json")
 
 
 def articles() -> Path:
-    """The source article of each image, where it is known."""
+    """The source article of each image, if it is known."""
     return Path("data/articles.csv")
 
 
@@ -34,7 +34,7 @@ def base(model: str) -> Path:
     return Path("models/base") / model
 
 
-def tuned(model: str) -> Path:
+def fine_tuned(model: str) -> Path:
     return Path("models") / model
 
 
@@ -51,40 +51,40 @@ def metrics(model: str) -> Path:
 
 
 def tables() -> Path:
-    """The study's tables from this workspace's results, a file of each form."""
+    """The study's tables with the results of this workspace, in several formats."""
     return REPORTS / "tables"
 
 
 def score_cache() -> Path:
-    """What scoring keeps of references and images, for every model, experiment and `radcap score`."""
+    """The cache of computed references and images, shared by all models, experiments and `radcap score`."""
     return main_workspace() / "checkpoints" / "score"
 
 
-def generating(model: str) -> Path:
-    """Captions of runs that have not ended, a folder each."""
+def unfinished_captions(model: str) -> Path:
+    """Captions of unfinished runs, one folder per run."""
     return main_workspace() / "checkpoints" / "generate" / model
 
 
-def modalities(split: str) -> Path:
+def predicted_modalities(split: str) -> Path:
     """The predicted modality of every image of valid or test."""
     return Path("modality") / f"{split}.parquet"
 
 
-def confusion() -> Path:
-    """What `dvc plots` draws the modalities' confusion matrix from."""
+def confusion_plot() -> Path:
+    """The data of the confusion matrix of modalities, for `dvc plots`."""
     return Path("plots/modality.csv")
 
 
-def states(model: str) -> Path:
-    """Where fine-tunes of a model keep states to go on from after a kill, each run in a folder of its own."""
+def training_checkpoints(model: str) -> Path:
+    """Checkpoints from which interrupted fine-tunes of a model resume, one folder per run."""
     return main_workspace() / "checkpoints" / "finetune" / model
 
 
 def main_workspace() -> Path:
-    """The project's folder, also inside a queued experiment, which works in a temporary copy."""
+    """The project's folder. A queued experiment works in a temporary copy of it."""
     return Path(os.environ.get("DVC_ROOT", Path.cwd()))
 
 
-def record(stage: str, model: str | None = None) -> Path:
-    """The volatile record of a stage's last run (seconds, memory, host), which DVC does not hash."""
+def run_record(stage: str, model: str | None = None) -> Path:
+    """The record of a stage's last run (seconds, memory, host). It is not part of any result."""
     return Path("runs") / (f"{stage}@{model}.json" if model else f"{stage}.json")

@@ -39,8 +39,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, parameter in trainee.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(std=0.5)
-        save_fine_tuned(loaded, trainee, layout.tuned(KEY), base_folder=layout.base(KEY))
-        files.write_json(layout.tuned(KEY) / "audit.json", {"variant": "published", "caption_tokens_p99": 24})
+        save_fine_tuned(loaded, trainee, layout.fine_tuned(KEY), base_folder=layout.base(KEY))
+        files.write_json(layout.fine_tuned(KEY) / "audit.json", {"variant": "published", "caption_tokens_p99": 24})
         classifier.build_miniature(PARAMS.modality.miniature).save(layout.MODALITY)
         files.write_json(layout.MODALITY / base.RECORD, {})
         (folder / "scans").mkdir()
@@ -77,7 +77,7 @@ def expected(project: Path) -> dict[str, str]:
         blank = {"caption": "", "raw_caption": "", "cuis": (), "width": 1, "height": 1, "sha256": ""}
         made = [store.Row(id=name, image=(project / "scans" / name).read_bytes(), **blank) for name in NAMES]
         store.write(split, made)
-        tuned = load_fine_tuned(layout.tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
+        tuned = load_fine_tuned(layout.fine_tuned(KEY), layout.base(KEY), dtype=PARAMS.active.dtype)
         prompts = [fill_template(PARAMS.models[KEY].template, PARAMS.prompt.instruction)] * len(NAMES)
         options = {"variant": "plain", "decoding": decoding_options(PARAMS, KEY), "batch_size": 2}
         return {one.id: one.caption for one in generate_captions(lambda: tuned, store.read(split), prompts, **options)}
@@ -164,7 +164,7 @@ def test_a_name_that_is_no_unicode(run, workspace: Path, expected: dict[str, str
         (["gone.png"], "gone.png: no such file or folder"),
         (["scans", "--strategy", "hybrid"], f"models/{KEY} is trained with strategy 'published', not 'hybrid'; `dvc exp run -S lora.strategy=hybrid finetune@{KEY}` trains that one in its place"),
         (["scans", "--strategy", "best"], "unknown strategy 'best'; allowed: published, targeted, extended, hybrid"),
-        (["scans", "--out", "scans"], "scans is a folder; --out wants a file"),
+        (["scans", "--out", "scans"], "scans is a folder; --out needs a file"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(run, arguments: list[str], line: str) -> None:
@@ -178,9 +178,9 @@ def test_a_model_that_is_not_there(run) -> None:
 
 
 def test_a_model_that_trains_in_full_has_no_strategy_and_takes_no_modality(run, workspace: Path) -> None:
-    for folder in (layout.tuned("vision_gpt2"), layout.base("vision_gpt2")):
+    for folder in (layout.fine_tuned("vision_gpt2"), layout.base("vision_gpt2")):
         folder.mkdir(parents=True)
-    files.write_json(layout.tuned("vision_gpt2") / "audit.json", {"variant": "full"})
+    files.write_json(layout.fine_tuned("vision_gpt2") / "audit.json", {"variant": "full"})
     files.write_json(layout.base("vision_gpt2") / base.RECORD, {})
     line = "vision_gpt2 trains in full, without adapters; leave out the strategy 'hybrid'"
     assert run("scans", "--strategy", "hybrid", model="vision_gpt2") == (2, "", [f"radcap: error: {line}"])

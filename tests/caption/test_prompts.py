@@ -103,7 +103,7 @@ def test_variants_by_predictions_or_by_the_images_own_concepts(test_split) -> No
     shares = [[0.9 if column == row else 0.1 / 7 for column in range(8)] for row in (2, 1, 0, 7)]
     import numpy as np
 
-    Predictions(list(CUIS), [None] * 4, np.array(shares)).write(layout.modalities("test"))
+    Predictions(list(CUIS), [None] * 4, np.array(shares)).write(layout.predicted_modalities("test"))
     for threshold, labelled in ((0.0, 3), (0.95, 0)):
         found = variants(settings_with(threshold=threshold), key, test_split)[1]
         assert (found.name, found.labelled) == ("modality", labelled)
@@ -115,7 +115,7 @@ def test_variants_by_predictions_or_by_the_images_own_concepts(test_split) -> No
 def test_what_decides_captions_is_in_their_fingerprint_and_nothing_else(test_split) -> None:
     """Captions of an interrupted run are gone on with under the same fingerprint alone."""
     key = "llava_1_5_7b"
-    for folder, name in ((layout.base(key), "base.json"), (layout.tuned(key), "audit.json")):
+    for folder, name in ((layout.base(key), "base.json"), (layout.fine_tuned(key), "audit.json")):
         folder.mkdir(parents=True)
         files.write_json(folder / name, {"caption_tokens_p99": 31})
 
@@ -140,6 +140,6 @@ def test_what_decides_captions_is_in_their_fingerprint_and_nothing_else(test_spl
         mark(profile(batch_size=3)),
         mark(profile(base=False)),
     ]
-    files.write_json(layout.tuned(key) / "adapter.json", {})
+    files.write_json(layout.fine_tuned(key) / "adapter.json", {})
     others.append(mark())
     assert len({same, *others}) == 7

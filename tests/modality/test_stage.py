@@ -45,7 +45,9 @@ def run(**changes: Any) -> dict[str, Any]:
                 section = section[part]
             section[last] = value
     runpy.run_path(str(ROOT / "stages/modality.py"), run_name="__main__")
-    return json.loads((layout.MODALITY / layout.MEANS).read_text(), parse_constant=lambda name: pytest.fail(name))
+    return json.loads(
+        (layout.MODALITY / layout.STAGE_METRICS).read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
 
 
 def run_small(**changes: Any) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def outputs() -> dict[str, bytes]:
 
 
 def confusion() -> Counter[tuple[str, str]]:
-    with layout.confusion().open(encoding="utf-8", newline="") as stream:
+    with layout.confusion_plot().open(encoding="utf-8", newline="") as stream:
         header, *rows = csv.reader(stream)
     assert header == ["actual", "predicted"]
     return Counter((actual, predicted) for actual, predicted in rows)
@@ -73,7 +75,7 @@ def confusion() -> Counter[tuple[str, str]]:
 def assert_figures_add_up(report: dict[str, Any]) -> None:
     """Figures, tables and confusion matrix tell the same story."""
     for split in ("valid", "test"):
-        table = pq.read_table(layout.modalities(split)).to_pydict()
+        table = pq.read_table(layout.predicted_modalities(split)).to_pydict()
         found = report[split]
         assert list(table) == ["id", "label", "predicted", "probability", *(f"p/{name}" for name in CLASSES)]
         assert found["n"] == sum(row["n"] for row in found["classes"].values())
@@ -132,9 +134,9 @@ def test_what_lies_in_the_folder_predicts_what_stands_in_the_tables() -> None:
     run_small()
     images = list(store.read(layout.split("test"))["image"])
     found = probabilities(open_classifier(), images, batch_size=8)
-    table = pq.read_table(layout.modalities("test")).to_pydict()
+    table = pq.read_table(layout.predicted_modalities("test")).to_pydict()
     assert found.tolist() == [list(row) for row in zip(*(table[f"p/{name}"] for name in CLASSES), strict=True)]
-    assert read_predictions(layout.modalities("test")) == {
+    assert read_predictions(layout.predicted_modalities("test")) == {
         id_: guess for id_, *guess in zip(table["id"], table["predicted"], table["probability"], strict=True) for guess in [tuple(guess)]
     }  # fmt: skip
 
@@ -149,7 +151,7 @@ def test_rows_left_out_are_predicted_all_the_same() -> None:
     # Rows 100 to 106 and 200 to 210: every third is of the third kind.
     assert report["valid"]["left_out"] == {"none": 2, "several": 0}
     assert report["test"]["left_out"] == {"none": 0, "several": 4}
-    table = pq.read_table(layout.modalities("test")).to_pydict()
+    table = pq.read_table(layout.predicted_modalities("test")).to_pydict()
     assert table["label"].count(None) == 4
     assert None not in table["predicted"]
 
@@ -161,7 +163,7 @@ def test_a_test_split_without_concepts_has_predictions_and_no_figures() -> None:
     assert report["test"]["left_out"] == {"none": 11, "several": 0}
     assert report["valid"]["accuracy"] == 1.0
     assert not confusion()
-    assert all(name in CLASSES for name, _ in read_predictions(layout.modalities("test")).values())
+    assert all(name in CLASSES for name, _ in read_predictions(layout.predicted_modalities("test")).values())
 
 
 @pytest.mark.parametrize(
@@ -175,10 +177,10 @@ def test_nothing_to_learn_from_does_not_end_the_pipeline(cuis: Any, rule: str, n
     assert run_small(**{"modality/none": rule}) == {"missing": reason}
     assert f"modality: {reason}; nothing is trained, and nothing predicted" in capsys.readouterr().out
     assert files.read_json(layout.MODALITY / "base.json") == {"family": "resnet", "missing": reason}
-    assert layout.confusion().read_text() == "actual,predicted\n"
+    assert layout.confusion_plot().read_text() == "actual,predicted\n"
     for split, rows in (("valid", 7), ("test", 11)):
-        assert list(read_predictions(layout.modalities(split)).values()) == [(None, None)] * rows
-    table = pq.read_table(layout.modalities("test"))
+        assert list(read_predictions(layout.predicted_modalities(split)).values()) == [(None, None)] * rows
+    table = pq.read_table(layout.predicted_modalities("test"))
     assert str(table.schema.field("p/ct").type) == "double"
     assert table.column("p/ct").null_count == 11
     assert table.column("label").to_pylist() == (["ct", "x-ray", "mri"] * 5)[2:13]
@@ -188,7 +190,7 @@ def test_nothing_to_learn_from_does_not_end_the_pipeline(cuis: Any, rule: str, n
 
 def test_a_table_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^modality/test.parquet not found; `dvc repro modality` makes it$"):
-        read_predictions(layout.modalities("test"))
+        read_predictions(layout.predicted_modalities("test"))
 
 
 def draw(seed: int, **changes: Any) -> None:

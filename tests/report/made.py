@@ -66,9 +66,9 @@ def workspace(params: Settings, *, missing: Sequence[str] = ()) -> None:
         files.write_json(layout.metrics(key), plain | results | reasons)
         files.write_json(layout.scores(key) / "audit.json", audit(key))
         files.write_text(layout.scores(key) / "log.csv", "step,epoch,loss\n1,0.5,2.0\n2,1.0,1.5\n")
-    files.write_json(layout.prepared(), prepared())
+    files.write_json(layout.data_report(), prepared())
     files.write_json(layout.METRICS / "modality.json", CLASSIFIER)
-    files.write_text(layout.confusion(), "actual,predicted\nct,ct\nmri,ct\nct,ct\n")
+    files.write_text(layout.confusion_plot(), "actual,predicted\nct,ct\nmri,ct\nct,ct\n")
 
 
 def caption(id_: str, variant: str, text: str, finish: str) -> records.Caption:

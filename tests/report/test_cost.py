@@ -18,8 +18,8 @@ def record(seconds: float, memory: int, device: int | None = None) -> dict:
 def test_seconds_and_memory_stand_beside_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, key in enumerate("abc"):
-        files.write_json(layout.record("finetune", key), record(10.0 * (number + 1), 900 - number))
-    files.write_json(layout.record("generate", "a"), record(3.4, 1))
+        files.write_json(layout.run_record("finetune", key), record(10.0 * (number + 1), 900 - number))
+    files.write_json(layout.run_record("generate", "a"), record(3.4, 1))
     page = cost.page(METRICS, cost.records(METRICS)).splitlines()
     assert page[0] == "| Model | base, s | finetune, s | generate, s | score, s | finetune, MiB | Overall |"
     assert page[2] == "| a | n/a | 10 | 3 | n/a | 900 | 0.100 |"
@@ -42,7 +42,7 @@ def test_the_command_shows_it(
     for name in ("params.yaml", "configs", "metrics"):
         (tmp_path / name).symlink_to(root / name)
     monkeypatch.chdir(tmp_path)
-    files.write_json(layout.record("finetune", "smolvlm_500m"), record(61.4, 900))
+    files.write_json(layout.run_record("finetune", "smolvlm_500m"), record(61.4, 900))
     cli.main(["report", "--cost"])
     assert "| smolvlm_500m | n/a | 61 | n/a | n/a | 900 | 0." in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -111,12 +111,12 @@ def test_modality_is_the_curated_concepts_or_the_classifiers_file() -> None:
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["X-Ray Computed Tomography", ""]
     assert gallery.predicted == []
-    write_per_caption(layout.modalities("test"), {"id": IDS, **MODALITY})
+    write_per_caption(layout.predicted_modalities("test"), {"id": IDS, **MODALITY})
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["ct", "mri"]
     assert gallery.predicted == [("ct", 0.9), ("ct", 0.6)]
     untrained = {"label": ["ct", None], "predicted": [None, None], "probability": [None, None]}
-    write_per_caption(layout.modalities("test"), {"id": IDS, **untrained})
+    write_per_caption(layout.predicted_modalities("test"), {"id": IDS, **untrained})
     gallery = collect.gallery(PARAMS)
     assert gallery.modality == ["ct", ""]
     assert gallery.predicted == []

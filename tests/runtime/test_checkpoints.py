@@ -190,7 +190,7 @@ def test_only_one_process_trains_a_model(work: Path, monkeypatch: pytest.MonkeyP
     # A queued experiment of the same run works in another folder, but with the same checkpoints.
     (work / "copy").mkdir()
     monkeypatch.setenv("DVC_ROOT", str(work))
-    folder = layout.states("smolvlm_500m") / training_fingerprint(PARAMS, "smolvlm_500m")
+    folder = layout.training_checkpoints("smolvlm_500m") / training_fingerprint(PARAMS, "smolvlm_500m")
     held = FileLock(folder.with_name(f"{folder.name}.lock"))
     with held, pytest.raises(UserError, match="is still training it"), locked_checkpoints(PARAMS, "smolvlm_500m"):
         pass
@@ -210,7 +210,7 @@ def test_checkpoints_of_a_failed_run_stay_and_incomplete_ones_are_deleted(work: 
     with locked_checkpoints(PARAMS, "smolvlm_500m") as checkpoints:
         assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000003"]
         assert checkpoints.latest() == checkpoints.folder / "step-00000003"
-    assert not list(layout.states("smolvlm_500m").glob("*/"))
+    assert not list(layout.training_checkpoints("smolvlm_500m").glob("*/"))
 
 
 def test_a_kill_during_deletion_leaves_no_incomplete_checkpoint(tmp_path: Path, monkeypatch, capsys) -> None:

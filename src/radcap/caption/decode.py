@@ -42,27 +42,27 @@ def _run(model: Any, input_ids: torch.Tensor, search: BeamSearch, **prepared: An
         if is_prompt:
             prepared = {k: v for k, v in prepared.items() if k not in MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL}
             is_prompt = False
-        chosen = search.step(outputs.logits[:, -1].float().log_softmax(dim=-1))
+        beams = search.step(outputs.logits[:, -1].float().log_softmax(dim=-1))
         if not search.rows:
             return input_ids
-        if chosen is not None:
-            input_ids = input_ids[chosen]
-            prepared = {name: _rows(name, value, chosen) for name, value in prepared.items()}
+        if beams is not None:
+            input_ids = input_ids[beams]
+            prepared = {name: _rows(name, value, beams) for name, value in prepared.items()}
         input_ids = torch.cat([input_ids, search.tokens[..., -1].reshape(-1, 1)], dim=1)
         inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **prepared)
 
 
-def _rows(name: str, value: Any, chosen: torch.Tensor) -> Any:
+def _rows(name: str, value: Any, beams: torch.Tensor) -> Any:
     """The chosen rows of what a model carries from step to step."""
     if isinstance(value, Cache):
-        value.reorder_cache(chosen)
+        value.reorder_cache(beams)
         return value
     if isinstance(value, ModelOutput):
-        return type(value)(**{field: _rows(field, inner, chosen) for field, inner in value.items()})
+        return type(value)(**{field: _rows(field, inner, beams) for field, inner in value.items()})
     if not isinstance(value, torch.Tensor):
         return value
     # Qwen's positions are (axes, rows, length).
-    return value.index_select(-2 if name == "position_ids" else 0, chosen)
+    return value.index_select(-2 if name == "position_ids" else 0, beams)
 
 
 def to_model(tensor: torch.Tensor, model: Any) -> torch.Tensor:
@@ -73,10 +73,10 @@ def to_model(tensor: torch.Tensor, model: Any) -> torch.Tensor:
 def _plain(loaded: LoadedModel, decoding: DecodingOptions) -> GenerationConfig:
     """What the cache and the first inputs need and nothing else: published repositories bring penalties and the like
     along, which no setting shows. The end token is the search's matter."""
-    own = loaded.model.generation_config
+    config = loaded.model.generation_config
     return GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
-        bos_token_id=own.bos_token_id,
-        decoder_start_token_id=own.decoder_start_token_id,
+        bos_token_id=config.bos_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
         pad_token_id=loaded.family.pad_id(loaded.processor),
     )

@@ -62,15 +62,15 @@ class CaptionedImages:
         lines = []
         for caption, modality in zip(self.captions, self.modalities, strict=True):
             fields = asdict(caption)
-            told = {"path": fields.pop("id"), "model": model, "strategy": strategy, "prompt": fields.pop("variant")}
-            lines.append(json.dumps(told | {"modality": modality} | fields, ensure_ascii=False) + "\n")
+            record = {"path": fields.pop("id"), "model": model, "strategy": strategy, "prompt": fields.pop("variant")}
+            lines.append(json.dumps(record | {"modality": modality} | fields, ensure_ascii=False) + "\n")
         return "".join(lines)
 
 
 def trained_variant(params: Settings, key: str, *, strategy: str | None = None) -> str:
     """How the model that lies in models/KEY was trained. UserError: there is none, or it is another than asked for."""
     params.model(key)
-    audit = layout.tuned(key) / "audit.json"
+    audit = layout.fine_tuned(key) / "audit.json"
     if not audit.exists() or not (layout.base(key) / RECORD).exists():
         missing = layout.base(key) / RECORD if audit.exists() else audit
         raise UserError(f"{missing} not found; `dvc repro finetune@{key}` makes the fine-tuned model")
@@ -82,7 +82,7 @@ def trained_variant(params: Settings, key: str, *, strategy: str | None = None) 
     if params.model(key).tuning == "full":
         raise UserError(f"{key} trains in full, without adapters; leave out the strategy {strategy!r}")
     raise UserError(
-        f"{layout.tuned(key)} is trained with strategy {variant!r}, not {strategy!r}; "
+        f"{layout.fine_tuned(key)} is trained with strategy {variant!r}, not {strategy!r}; "
         f"`dvc exp run -S lora.strategy={strategy} finetune@{key}` trains that one in its place"
     )
 
@@ -150,7 +150,7 @@ def _generate(
         with warnings.catch_warnings():
             # peft asks transformers for what that has renamed.
             warnings.simplefilter("ignore", FutureWarning)
-            tuned = load_fine_tuned(layout.tuned(key), layout.base(key), dtype=profile.dtype)
+            tuned = load_fine_tuned(layout.fine_tuned(key), layout.base(key), dtype=profile.dtype)
         tuned.model.to(processes.device())
         return tuned
 

@@ -32,16 +32,16 @@ def prompt(template: str, said: str, instruction: str, label: str | None) -> str
 
 def labels_from_concepts(cuis: Iterable[Sequence[str]]) -> list[str | None]:
     """Each row's modality by its own concepts; None where they name none or several."""
-    found = [concepts.modality(row) for row in cuis]
-    return [label if label in WORDS else None for label in found]
+    modalities = [concepts.modality(row) for row in cuis]
+    return [label if label in WORDS else None for label in modalities]
 
 
 def predicted_labels(
     ids: Sequence[str], predictions: Mapping[str, tuple[str | None, float | None]], *, threshold: float
 ) -> list[str | None]:
     """Each row's predicted modality; None where its probability is below the threshold, or nothing was predicted."""
-    found = [predictions[id_] for id_ in ids]
-    sure = [label if label is not None and p is not None and p >= threshold else None for label, p in found]
+    modalities = [predictions[id_] for id_ in ids]
+    sure = [label if label is not None and p is not None and p >= threshold else None for label, p in modalities]
     return [label if label in WORDS else None for label in sure]
 
 

@@ -33,9 +33,9 @@ def json_line(caption: Caption) -> str:
     return json.dumps(asdict(caption), ensure_ascii=False) + "\n"
 
 
-def write_captions(path: Path, made: Sequence[Caption]) -> None:
+def write_captions(path: Path, captions: Sequence[Caption]) -> None:
     """One JSON object a line, in the order given."""
-    files.write_text(path, "".join(map(json_line, made)))
+    files.write_text(path, "".join(map(json_line, captions)))
 
 
 def read_captions(path: Path) -> list[Caption]:
@@ -43,10 +43,10 @@ def read_captions(path: Path) -> list[Caption]:
     return [Caption(**json.loads(text)) for text in path.read_text(encoding="utf-8").split("\n") if text]
 
 
-def count_captions(made: Sequence[Caption]) -> dict[str, int]:
+def count_captions(captions: Sequence[Caption]) -> dict[str, int]:
     """What a reader of the captions must know of them: how many, and how many were cut or are empty."""
     return {
-        "captions": len(made),
-        "cut": sum(caption.finish == "length" for caption in made),
-        "empty": sum(not caption.caption for caption in made),
+        "captions": len(captions),
+        "cut": sum(caption.finish == "length" for caption in captions),
+        "empty": sum(not caption.caption for caption in captions),
     }

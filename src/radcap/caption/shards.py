@@ -22,7 +22,7 @@ class CaptionShards:
         self.folder = folder
         self.files: dict[str, Path] = {}
 
-    def add(self, variant: str, made: Sequence[Caption]) -> None:
+    def add(self, variant: str, captions: Sequence[Caption]) -> None:
         """Append one batch and wait until it is on disk."""
         if variant not in self.files:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class CaptionShards:
             os.close(number)
             self.files[variant] = Path(name)
         with self.files[variant].open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write("".join(map(json_line, made)))
+            stream.write("".join(map(json_line, captions)))
             stream.flush()
             os.fsync(stream.fileno())
 

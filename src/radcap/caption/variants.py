@@ -34,11 +34,11 @@ class Variant:
 
 def variants(params: Settings, key: str, rows: Dataset) -> list[Variant]:
     """The prompts of a model's block, and its base's where the profile says so."""
-    made = [variant(params, key, name, rows) for name in params.model(key).prompts]
+    all_variants = [variant(params, key, name, rows) for name in params.model(key).prompts]
     if params.active.generate.base:
-        plain = next(one for one in made if one.name == "plain")
-        made.append(Variant("base", plain.prompts, is_tuned=False))
-    return made
+        plain = next(entry for entry in all_variants if entry.name == "plain")
+        all_variants.append(Variant("base", plain.prompts, is_tuned=False))
+    return all_variants
 
 
 def variant(params: Settings, key: str, name: str, rows: Dataset) -> Variant:
@@ -48,7 +48,7 @@ def variant(params: Settings, key: str, name: str, rows: Dataset) -> Variant:
     modality = params.prompt.modality
     if modality.labels == "oracle":
         return labelled_variant(params, key, name, labels_from_concepts(rows["cuis"]))
-    guesses = read_predictions(layout.modalities("test"))
+    guesses = read_predictions(layout.predicted_modalities("test"))
     return labelled_variant(
         params, key, name, predicted_labels(list(rows["id"]), guesses, threshold=modality.threshold)
     )
@@ -65,19 +65,19 @@ def labelled_variant(params: Settings, key: str, name: str, labels: Sequence[str
 
 def decoding_options(params: Settings, key: str) -> DecodingOptions:
     """The section generate, with p99 looked up in what fine-tuning counted."""
-    told = params.generate.model_dump()
-    if told["max_new_tokens"] == "p99":
-        told["max_new_tokens"] = files.read_json(layout.tuned(key) / "audit.json")["caption_tokens_p99"]
-    return DecodingOptions(**told)
+    options = params.generate.model_dump()
+    if options["max_new_tokens"] == "p99":
+        options["max_new_tokens"] = files.read_json(layout.fine_tuned(key) / "audit.json")["caption_tokens_p99"]
+    return DecodingOptions(**options)
 
 
-def fingerprint(params: Settings, key: str, rows: Dataset, made: Sequence[Variant]) -> str:
+def fingerprint(params: Settings, key: str, rows: Dataset, all_variants: Sequence[Variant]) -> str:
     """SHA-256 (first 16 digits) of all that decides the captions, to the last digit."""
     defining: dict[str, Any] = {
         "base": files.sha256(layout.base(key) / RECORD),
-        "tuned": files.folder_hashes(layout.tuned(key)),
+        "tuned": files.folder_hashes(layout.fine_tuned(key)),
         "rows": [list(rows["id"]), list(rows["sha256"])],
-        "variants": [[one.name, one.prompts, one.is_tuned] for one in made],
+        "variants": [[entry.name, entry.prompts, entry.is_tuned] for entry in all_variants],
         "rules": vars(decoding_options(params, key)),
         "batch_size": params.active.generate.batch_size,
         "dtype": params.active.dtype,

@@ -15,22 +15,22 @@ def caption(options: argparse.Namespace) -> None:
     from radcap.data import image_files
 
     if options.out and options.out.is_dir():
-        raise UserError(f"{options.out} is a folder; --out wants a file")
+        raise UserError(f"{options.out} is a folder; --out needs a file")
     params = settings.load()
     strategy = captioning.trained_variant(params, options.model, strategy=options.strategy)
     paths = image_files.find_images(options.images)
-    found = captioning.caption_images(
+    result = captioning.caption_images(
         params, options.model, paths, prompt=options.prompt, batch_size=options.batch_size
     )
-    for line in found.notes():
+    for line in result.notes():
         print(f"radcap: {line}", file=sys.stderr)
-    text = found.json_lines(options.model, strategy) if options.json else found.text()
+    text = result.json_lines(options.model, strategy) if options.json else result.text()
     if options.out:
         files.write_text(options.out, text)
-        print(f"{len(found.captions)} captions in {options.out}")
+        print(f"{len(result.captions)} captions in {options.out}")
     else:
         print(text, end="")
-    sys.exit(1 if found.refused else 0)
+    sys.exit(1 if result.refused else 0)
 
 
 def score(options: argparse.Namespace) -> None:
@@ -38,25 +38,25 @@ def score(options: argparse.Namespace) -> None:
     from radcap.metrics.raw_scores import write_per_caption
     from radcap.submission import read_scoring_inputs
 
-    given = read_scoring_inputs(options.candidates, options.references, options.images)
+    scoring = read_scoring_inputs(options.candidates, options.references, options.images)
     evaluator = Evaluator(
         options.scorers,
         metrics=options.metrics,
-        images=given.images is not None,
+        images=scoring.images is not None,
         cache=layout.score_cache(),
         processes=options.jobs,
     )
-    measured = evaluator.score(given.candidates, given.references, given.images)
+    measured = evaluator.score(scoring.candidates, scoring.references, scoring.images)
     if not measured.values:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in evaluator.missing.items()))
     if options.per_caption:
-        write_per_caption(options.per_caption, measured.columns(given.ids))
-    found = measured.means(options.protocol)
+        write_per_caption(options.per_caption, measured.columns(scoring.ids))
+    figures = measured.means(options.protocol)
     if options.json:
-        told = {"protocol": options.protocol, **measured.record(), **evaluator.identity()}
-        print(json.dumps(found | told, indent=2, ensure_ascii=False))
+        record = {"protocol": options.protocol, **measured.record(), **evaluator.identity()}
+        print(json.dumps(figures | record, indent=2, ensure_ascii=False))
         return
-    for name, value in found.items():
+    for name, value in figures.items():
         shown = "n/a" if value is None else str(value) if name == "n" else f"{value:.4f}"
         print(f"{name:<12}{shown:>8}" + (f"  {evaluator.missing[name]}" if name in evaluator.missing else ""))
     for line in measured.remarks():
@@ -78,12 +78,12 @@ def _write_submission(options: argparse.Namespace) -> None:
     settings.load().model(options.model)
     ids, remark = _test_ids()
     variant = options.variant or "plain"
-    made = submission.read_generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
+    captions = submission.read_generated(layout.captions(options.model) / f"{variant}.jsonl", ids)
     out = options.out or Path("submissions") / f"{options.model}.csv"
-    changed = submission.write(out, ids, [caption.caption for caption in made])
-    empty = sum(not caption.caption for caption in made)
-    cut = sum(caption.finish == "length" for caption in made)
-    print(f"{options.model}: {len(made)} captions ({variant}) in {out}")
+    changed = submission.write(out, ids, [caption.caption for caption in captions])
+    empty = sum(not caption.caption for caption in captions)
+    cut = sum(caption.finish == "length" for caption in captions)
+    print(f"{options.model}: {len(captions)} captions ({variant}) in {out}")
     print(f"changed by the rules: {changed}, empty: {empty}, cut at max_new_tokens: {cut}{remark}")
 
 
@@ -110,7 +110,7 @@ def _test_ids() -> tuple[list[str], str]:
     from radcap.data import store
 
     ids = list(store.read(layout.split("test"))["id"])
-    report = layout.prepared()
+    report = layout.data_report()
     refused = files.read_json(report)["splits"]["test"]["quarantined"] if report.exists() else {}
     lost = sum(refused.values())
     return ids, f"\nthe test split lacks {lost} of its source's rows, see data/quarantine.csv" if lost else ""

@@ -14,7 +14,7 @@ def export(options: argparse.Namespace) -> None:
     params = settings.load()
     params.model(options.model)
     out = options.out or Path("export") / options.model
-    tuned, base = layout.tuned(options.model), layout.base(options.model)
+    tuned, base = layout.fine_tuned(options.model), layout.base(options.model)
     export(tuned, base, out, merged=options.merged, dtype=params.active.dtype)
     print(f"{options.model}: {'merged weights' if options.merged else 'adapter'} in {out}")
 

@@ -48,6 +48,6 @@ def doctor(options: argparse.Namespace) -> None:
     from radcap.assets import doctor
 
     params = settings.load()
-    found = doctor.report(params, options.profile or params.profile)
-    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else doctor.render(found).rstrip())
-    sys.exit(0 if found["ready"] else 1)
+    report = doctor.report(params, options.profile or params.profile)
+    print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else doctor.render(report).rstrip())
+    sys.exit(0 if report["ready"] else 1)

@@ -65,9 +65,11 @@ def compare(options: argparse.Namespace) -> None:
 
     params = settings.load()
     protocol = params.score.protocol
-    found = read.experiments(options.experiments, protocol=protocol)
-    told = compare.compare(found, params.report, protocol=protocol, seed=seeds.derive_seed(params.seed, "compare"))
+    experiments = read.experiments(options.experiments, protocol=protocol)
+    comparison = compare.compare(
+        experiments, params.report, protocol=protocol, seed=seeds.derive_seed(params.seed, "compare")
+    )
     if options.json:
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        print(json.dumps(comparison, indent=2, ensure_ascii=False))
     else:
-        print(render.as_markdown(told) if options.md else render.text(told), end="")
+        print(render.as_markdown(comparison) if options.md else render.text(comparison), end="")

@@ -54,5 +54,5 @@ def parse(text: str) -> dict[str, str]:
 
 def by_image(known: Mapping[str, str], ids: Sequence[str]) -> list[str | None] | None:
     """The article of each image, None where it is not known; None for all where none is."""
-    found = [known.get(id_) for id_ in ids]
-    return found if any(found) else None
+    known_articles = [known.get(id_) for id_ in ids]
+    return known_articles if any(known_articles) else None

@@ -16,7 +16,7 @@ MODALITIES = {
 
 def modality(cuis: Iterable[str]) -> str:
     """The one modality that the concepts name; "none" or "several" where they do not name just one."""
-    found = {MODALITIES[cui] for cui in cuis if cui in MODALITIES}
-    if len(found) > 1:
+    modalities = {MODALITIES[cui] for cui in cuis if cui in MODALITIES}
+    if len(modalities) > 1:
         return "several"
-    return found.pop() if found else "none"
+    return modalities.pop() if modalities else "none"

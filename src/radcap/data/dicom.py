@@ -77,8 +77,8 @@ def _check_decoder(dataset: Dataset) -> None:
         raise BadImage(f"DICOM pixels are stored as {syntax.name}, which nothing here decodes") from None
     if not decoder.is_available:
         plugins = [line.partition(" - requires ") for line in decoder.missing_dependencies]
-        wanted = " or ".join(needs for name, _, needs in plugins if name == "pylibjpeg")
-        raise BadImage(f"DICOM pixels are stored as {syntax.name}; to decode that, install {wanted}")
+        packages = " or ".join(needs for name, _, needs in plugins if name == "pylibjpeg")
+        raise BadImage(f"DICOM pixels are stored as {syntax.name}; to decode that, install {packages}")
 
 
 def _flatten(dataset: Dataset, index: int) -> None:

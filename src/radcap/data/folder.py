@@ -60,25 +60,25 @@ def _candidates(root: Path, split: str) -> Iterator[_Candidate | QuarantinedRow]
             yield QuarantinedRow(line, cells[0][:200] if cells else "", f"row has {len(cells)} cells instead of 2")
             continue
         id_, caption = cells
-        found = pictures.get(id_, [])
-        reason = _reason(id_, caption, found, seen)
+        matches = pictures.get(id_, [])
+        reason = _reason(id_, caption, matches, seen)
         seen.add(id_)
         yield (
             QuarantinedRow(line, id_, reason)
             if reason
-            else _Candidate(line, id_, caption, found[0], concepts.get(id_, ()))
+            else _Candidate(line, id_, caption, matches[0], concepts.get(id_, ()))
         )
 
 
-def _reason(id_: str, caption: str, found: list[Path], seen: set[str]) -> str | None:
+def _reason(id_: str, caption: str, matches: list[Path], seen: set[str]) -> str | None:
     if not cleaning.is_plain_id(id_):
         return "id is no plain file name"
     if id_ in seen:
         return "duplicate id"
     if not cleaning.clean_caption(caption):
         return "caption is empty"
-    if len(found) != 1:
-        return "several image files" if found else "image is missing"
+    if len(matches) != 1:
+        return "several image files" if matches else "image is missing"
     return None
 
 
@@ -141,9 +141,9 @@ def _image_index(folder: Path) -> dict[str, list[Path]]:
 def _concepts(path: Path) -> dict[str, tuple[str, ...]]:
     if not path.exists():
         return {}
-    found: dict[str, tuple[str, ...]] = {}
+    cuis_of: dict[str, tuple[str, ...]] = {}
     for line, cells in read_csv(path, ("ID", "CUIs")):
         if len(cells) != 2:
             raise UserError(f"{path}, line {line}: row has {len(cells)} cells instead of 2")
-        found[cells[0]] = tuple(dict.fromkeys(cui.strip() for cui in cells[1].split(";") if cui.strip()))
-    return found
+        cuis_of[cells[0]] = tuple(dict.fromkeys(cui.strip() for cui in cells[1].split(";") if cui.strip()))
+    return cuis_of

@@ -28,16 +28,16 @@ class ImageFile:
     remarks: tuple[str, ...]
 
 
-def find_images(given: Sequence[str]) -> list[str]:
+def find_images(arguments: Sequence[str]) -> list[str]:
     """Every picture's path: files as given, folders searched to any depth in the order of their paths.
 
     In folders a picture is known by its suffix, or by DICOM's magic where there is none but digits (a UID's end).
     A folder without pictures stands for itself: `read` says what is wrong with it, as it does for a missing path.
     """
-    found: list[str] = []
-    for name in given:
-        found += list(_within(name)) or [name]
-    return found
+    paths: list[str] = []
+    for name in arguments:
+        paths += list(_within(name)) or [name]
+    return paths
 
 
 def _within(folder: str) -> Iterator[str]:

@@ -83,10 +83,10 @@ class Evaluator:
 
     def identity(self) -> dict[str, Any]:
         """What the scores depend on besides the captions: checkpoints with their hashes, and package versions."""
-        opened = {name: scorer.identity for name, scorer in self.scorers.items() if scorer.identity}
+        identities = {name: scorer.identity for name, scorer in self.scorers.items() if scorer.identity}
         return {
             "checkpoints": self.record,
-            "opened": opened,
+            "opened": identities,
             "missing": self.missing,
             "packages": versions(*PACKAGES),
         }

@@ -19,9 +19,9 @@ def label(cuis: Iterable[str], *, none: ModalityRule, several: ModalityRule) -> 
 
     `none`, `several`: other | drop, for concepts that name no modality, or more than one.
     """
-    found = concepts.modality(cuis)
-    named = {"none": none, "several": several}.get(found, found)
-    return None if named == "drop" else named
+    modality = concepts.modality(cuis)
+    label = {"none": none, "several": several}.get(modality, modality)
+    return None if label == "drop" else label
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Labels:
     @property
     def counts(self) -> dict[str, int]:
         """Rows of each class, also of classes that do not occur."""
-        found = Counter(self.classes)
-        return {name: found[name] for name in CLASSES}
+        classes = Counter(self.classes)
+        return {name: classes[name] for name in CLASSES}
 
     @property
     def examples(self) -> list[tuple[int, int]]:
@@ -63,5 +63,5 @@ class Labels:
         occurring = [name for name, count in self.counts.items() if count]
         if len(occurring) > 1:
             return None
-        told = f"only the class {occurring[0]}" if occurring else "no class"
-        return f"the concepts of the train split name {told}; a classifier needs two"
+        reason = f"only the class {occurring[0]}" if occurring else "no class"
+        return f"the concepts of the train split name {reason}; a classifier needs two"

@@ -26,24 +26,24 @@ def open_classifier(folder: Path = layout.MODALITY) -> Classifier:
     return classifier.load_trained(folder)
 
 
-def classify(opened: Classifier, images: Sequence[bytes], *, batch_size: int) -> list[tuple[str, float]]:
+def classify(classifier: Classifier, images: Sequence[bytes], *, batch_size: int) -> list[tuple[str, float]]:
     """(class, its probability) of each image, given as its file's bytes. BadImage as in data.images.open_rgb."""
-    return most_likely(probabilities(opened, images, batch_size=batch_size))
+    return most_likely(probabilities(classifier, images, batch_size=batch_size))
 
 
 @torch.inference_mode()
 def probabilities(
-    opened: Classifier, images: Sequence[bytes], *, batch_size: int, workers: int = 0, label: str = "modality"
+    classifier: Classifier, images: Sequence[bytes], *, batch_size: int, workers: int = 0, label: str = "modality"
 ) -> Probabilities:
     """(n, classes) probabilities in the order of CLASSES, rounded. `images` are read as they are asked for."""
-    items = PixelDataset(opened.processor, images, [(row, 0) for row in range(len(images))], cache=False)
+    items = PixelDataset(classifier.processor, images, [(row, 0) for row in range(len(images))], cache=False)
     batches = DataLoader(items, batch_size, num_workers=workers)
-    found = [np.empty((0, len(CLASSES)))]
-    opened.model.eval()
+    chunks = [np.empty((0, len(CLASSES)))]
+    classifier.model.eval()
     # On a GPU convolutions would round to ten bits otherwise; not said to be enabled, cuDNN would be off.
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         for pixels, _ in track(batches, total=len(batches), label=label):
-            logits = opened.model(pixels.to(opened.device)).logits
-            found.append(logits.double().softmax(-1).cpu().numpy())
-    shares: Probabilities = np.concatenate(found).round(PLACES)
+            logits = classifier.model(pixels.to(classifier.device)).logits
+            chunks.append(logits.double().softmax(-1).cpu().numpy())
+    shares: Probabilities = np.concatenate(chunks).round(PLACES)
     return shares

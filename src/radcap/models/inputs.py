@@ -33,14 +33,14 @@ def encode(
     if caption is None:
         return features, False
     full = [*adapter.caption_ids(loaded.processor, caption), adapter.end_id(loaded.processor)]
-    kept = torch.tensor([full[:max_caption_tokens]])
-    given = features[adapter.ids_name]
-    features["labels"] = torch.cat([torch.full_like(given, IGNORED), kept], dim=1)
-    features[adapter.ids_name] = torch.cat([given, kept], dim=1)
+    input_ids = torch.tensor([full[:max_caption_tokens]])
+    sequences = features[adapter.ids_name]
+    features["labels"] = torch.cat([torch.full_like(sequences, IGNORED), input_ids], dim=1)
+    features[adapter.ids_name] = torch.cat([sequences, input_ids], dim=1)
     for name in adapter.per_token_inputs & features.keys():
         # A caption's token is like the last of the prompt: text, which sees the images that the prompt saw.
         features[name] = torch.cat(
-            [features[name], features[name][:, -1:].expand(-1, kept.shape[1], *features[name].shape[2:])], dim=1
+            [features[name], features[name][:, -1:].expand(-1, input_ids.shape[1], *features[name].shape[2:])], dim=1
         )
     return features, len(full) > max_caption_tokens
 

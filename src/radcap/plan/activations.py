@@ -48,7 +48,7 @@ class AdapterOptions:
 
 def activation_bytes(
     inventory: Iterable[Module],
-    chosen: Targets,
+    targets: Targets,
     adapters: AdapterOptions,
     *,
     config: Any,
@@ -62,13 +62,13 @@ def activation_bytes(
     what lies before keeps nothing and is absent.
     """
     modules = tuple(inventory)
-    lora, full = frozenset(chosen.lora), frozenset(chosen.full)
+    lora, full = frozenset(targets.lora), frozenset(targets.full)
     first = min(STAGES.index(stage(m)) for m in modules if m.name in lora or m.name in full)
     gated = frozenset(stage(m) for m in modules if m.kind == "gate")
-    kept = dict.fromkeys(STAGES[first:], 0.0)
+    stored = dict.fromkeys(STAGES[first:], 0.0)
     for module in modules:
         part = stage(module)
-        if part not in kept or module.kind == "embedding":
+        if part not in stored or module.kind == "embedding":
             continue
         norm = FLOAT32 if part in gated else element
         each = base_bytes(module, element=element, norm=norm, activation=_activation(config, part))
@@ -79,20 +79,20 @@ def activation_bytes(
         count = getattr(positions, COUNTS[part])
         if part == "connector" and module.kind in ("key", "value"):
             each, count = each + module.outputs * element, positions.context
-        kept[part] += each * count * batch
+        stored[part] += each * count * batch
         if module.name in lora and adapters.dora:
             # DoRA gets the adapter's weight as its answer to the unit matrix, which is kept as its input.
-            kept[part] += module.inputs**2 * FLOAT32
-    return kept
+            stored[part] += module.inputs**2 * FLOAT32
+    return stored
 
 
 def checkpointed_bytes(
-    kept: dict[str, float], inventory: Iterable[Module], *, positions: Positions, batch: int, element: int
+    stored: dict[str, float], inventory: Iterable[Module], *, positions: Positions, batch: int, element: int
 ) -> float:
     """What stays of `kept` under activation checkpointing by layers (Chen et al. 2016): each layer's input, and all of
     the one layer that runs again."""
     again, total = 0.0, 0.0
-    for part, size in kept.items():
+    for part, size in stored.items():
         widths = [m.inputs for m in inventory if stage(m) == part and m.kind in ("query", "qkv")]
         if part in ("vision", "language") and widths:
             total += sum(widths) * getattr(positions, COUNTS[part]) * batch * element
@@ -131,12 +131,12 @@ def base_bytes(module: Module, *, element: int, norm: int, activation: int) -> f
 def adapter_bytes(module: Module, adapters: AdapterOptions, *, element: int) -> float:
     """Bytes per position that peft's float32 adapter keeps: its input cast to float32, dropout's mask, A's output;
     with DoRA both results, the base's and the adapter's, too."""
-    kept = module.inputs * FLOAT32 + adapters.r * FLOAT32
+    stored = module.inputs * FLOAT32 + adapters.r * FLOAT32
     if adapters.dropout:
-        kept += module.inputs * MASK
+        stored += module.inputs * MASK
     if adapters.dora:
-        kept += module.outputs * (element + FLOAT32)
-    return kept
+        stored += module.outputs * (element + FLOAT32)
+    return stored
 
 
 def _activation(config: Any, part: str) -> int:

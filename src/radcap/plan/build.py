@@ -83,21 +83,21 @@ def _adapted(
 ) -> dict[str, Any]:
     lora, published = params.lora, block.published
     assert published is not None, "settings demand a published row of every model with tuning lora"
-    chosen = resolve_targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
+    targets = resolve_targets(strategy, sizes.inventory, published=published, vision_tower=lora.vision_tower)
     r, alpha = rank_and_alpha(lora, published)
     adapters = AdapterOptions(r, profile.lora.dropout if lora.dropout == "profile" else lora.dropout, lora.dora)
     image = {} if block.image == "none" else block.image
     where = positions(sizes.config, prompt=prompt, caption_tokens=params.train.max_caption_tokens, image=image)
-    trained = trained_parameters(sizes.inventory, chosen, r=r, dora=lora.dora, tied=sizes.tied)
+    trained = trained_parameters(sizes.inventory, targets, r=r, dora=lora.dora, tied=sizes.tied)
     return {
         "trained": trained,
         "percent": 100 * trained / sizes.total,
-        "disk": memory.disk_bytes(sizes, chosen, r=r, dora=lora.dora),
+        "disk": memory.disk_bytes(sizes, targets, r=r, dora=lora.dora),
         "r": r,
         "alpha": alpha,
         "positions": vars(where),
         "memory": {
-            name: _memory(sizes, chosen, adapters, where, trained, profile, quantized=name == "4bit").as_dict()
+            name: _memory(sizes, targets, adapters, where, trained, profile, quantized=name == "4bit").as_dict()
             for name in ("none", "4bit")
         },
     }
@@ -105,7 +105,7 @@ def _adapted(
 
 def _memory(
     sizes: Sizes,
-    chosen: Targets,
+    targets: Targets,
     adapters: AdapterOptions,
     where: Positions,
     trained: int,
@@ -115,13 +115,13 @@ def _memory(
 ) -> memory.Memory:
     batch, element = profile.lora.batch_size, memory.element_bytes(dtype=profile.dtype, quantized=quantized)
     shape: dict[str, Any] = {"positions": where, "batch": batch, "element": element}
-    kept = activation_bytes(sizes.inventory, chosen, adapters, config=sizes.config, **shape)
+    activations = activation_bytes(sizes.inventory, targets, adapters, config=sizes.config, **shape)
     return memory.estimate(
         weights=memory.weight_bytes(sizes, dtype=profile.dtype, quantized=quantized),
         trained=trained,
         logits=memory.logit_bytes(sizes, labels=batch * where.label, element=element),
-        activations=sum(kept.values()),
-        checkpointed=checkpointed_bytes(kept, sizes.inventory, **shape),
+        activations=sum(activations.values()),
+        checkpointed=checkpointed_bytes(activations, sizes.inventory, **shape),
     )
 
 

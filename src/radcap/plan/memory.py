@@ -77,11 +77,11 @@ def estimate(
     return Memory(weights, size, size, MOMENTS * size, logits, round(activations), short)
 
 
-def disk_bytes(sizes: Sizes, chosen: Targets, *, r: int, dora: bool) -> int:
+def disk_bytes(sizes: Sizes, targets: Targets, *, r: int, dora: bool) -> int:
     """adapter_model.safetensors: what trained in float32, and a header. A head that shares its weight with the
     embeddings is stored beside them."""
-    tensors = len(chosen.lora) * (3 if dora else 2) + len(chosen.full)
-    return trained_parameters(sizes.inventory, chosen, r=r, dora=dora) * FLOAT32 + tensors * TENSOR_ENTRY
+    tensors = len(targets.lora) * (3 if dora else 2) + len(targets.full)
+    return trained_parameters(sizes.inventory, targets, r=r, dora=dora) * FLOAT32 + tensors * TENSOR_ENTRY
 
 
 def counted_activations(model: Any, inputs: dict[str, Any]) -> int:
@@ -92,14 +92,14 @@ def counted_activations(model: Any, inputs: dict[str, Any]) -> int:
     import torch
 
     weights = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
-    kept: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
-            kept[storage._cdata] = storage
+            storages[storage._cdata] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model.train()(**inputs)
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in storages.values())

@@ -89,10 +89,10 @@ def adapter_parameters(module: Module, *, r: int, dora: bool) -> int:
 
 
 def trained_parameters(
-    inventory: Iterable[Module], chosen: Targets, *, r: int, dora: bool = False, tied: Set[str] = frozenset()
+    inventory: Iterable[Module], targets: Targets, *, r: int, dora: bool = False, tied: Set[str] = frozenset()
 ) -> int:
     """Parameters that train: adapters of rank `r`, and modules that train in full, a shared weight once."""
-    lora, full = frozenset(chosen.lora), frozenset(chosen.full) - tied
+    lora, full = frozenset(targets.lora), frozenset(targets.full) - tied
     return sum(
         (adapter_parameters(module, r=r, dora=dora) if module.name in lora else 0)
         + (module.parameters if module.name in full else 0)

@@ -43,7 +43,7 @@ def compare_with_study(key: str, row: Mapping[str, Any], study: Study) -> dict[s
     if key not in study.models or key not in study.adapters:
         return None
     size, adapter = study.models[key]["params"], study.adapters[key]
-    found: dict[str, Any] = {
+    notes: dict[str, Any] = {
         "params": size,
         "params_difference_percent": 100 * (row["total"] / size - 1),
         "trained": adapter["trained"],
@@ -54,7 +54,7 @@ def compare_with_study(key: str, row: Mapping[str, Any], study: Study) -> dict[s
     }
     variant = row["variants"].get("published") or row["variants"].get("full")
     if variant:
-        found["trained_difference_percent"] = 100 * (variant["trained"] / adapter["trained"] - 1)
+        notes["trained_difference_percent"] = 100 * (variant["trained"] / adapter["trained"] - 1)
         if row["tuning"] == "lora":
-            found["percent_with_adapters"] = 100 * variant["trained"] / (row["total"] + variant["trained"])
-    return found
+            notes["percent_with_adapters"] = 100 * variant["trained"] / (row["total"] + variant["trained"])
+    return notes

@@ -15,7 +15,7 @@ STAGES = ("base", "finetune", "generate", "score")
 
 def records(models: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     """{(model, stage): its record in runs/}, of those that ran in this workspace."""
-    paths = {(key, stage): layout.record(stage, key) for key in models for stage in STAGES}
+    paths = {(key, stage): layout.run_record(stage, key) for key in models for stage in STAGES}
     return {key: files.read_json(path) for key, path in paths.items() if path.exists()}
 
 
@@ -30,20 +30,20 @@ def page(metrics: Mapping[str, Mapping[str, Any]], runs: Mapping[tuple[str, str]
         seconds = [runs.get((key, stage), {}).get("seconds") for stage in STAGES]
         rows.append([key, *map(_whole, seconds), _whole(_memory(runs, key)), number(figures.get(quality))])
     header = ["Model", *(f"{stage}, s" for stage in STAGES), "finetune, MiB", COLUMNS[quality]]
-    told = [markdown(header, rows)]
+    parts = [markdown(header, rows)]
     for label, cause in (
         ("seconds", lambda key: runs.get((key, "finetune"), {}).get("seconds")),
         ("memory", lambda key: _memory(runs, key)),
     ):
         pairs = [(cause(key), figures.get(quality)) for key, figures in metrics.items()]
-        found = correlate(pairs)
-        told.append(
-            f"{COLUMNS[quality]} and {label} of the fine-tune, {found['n']} models: "
-            f"rho {number(found['rho'])} (p {number(found['rho_p'])}), tau {number(found['tau'])} "
-            f"(p {number(found['tau_p'])})\n"
+        correlation = correlate(pairs)
+        parts.append(
+            f"{COLUMNS[quality]} and {label} of the fine-tune, {correlation['n']} models: "
+            f"rho {number(correlation['rho'])} (p {number(correlation['rho_p'])}), tau {number(correlation['tau'])} "
+            f"(p {number(correlation['tau_p'])})\n"
         )
     hosts = sorted({f"{run['host']} ({run['device']})" for run in runs.values()})
-    return "\n".join([*told, f"Ran on: {', '.join(hosts) or 'nothing yet'}. Side by side, stages slow each other.\n"])
+    return "\n".join([*parts, f"Ran on: {', '.join(hosts) or 'nothing yet'}. Side by side, stages slow each other.\n"])
 
 
 def _known(metrics: Mapping[str, Mapping[str, Any]], name: str) -> bool:

@@ -28,5 +28,5 @@ def update(readme: Path, summary: Path) -> bool:
 
 def table_of(summary: str) -> str:
     """The first Markdown table of a text, empty where it has none."""
-    found = re.search(r"^\|.*\n(?:\|.*\n)*", summary, re.MULTILINE)
-    return found[0] if found else ""
+    match = re.search(r"^\|.*\n(?:\|.*\n)*", summary, re.MULTILINE)
+    return match[0] if match else ""

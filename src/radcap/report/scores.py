@@ -69,26 +69,28 @@ def beside(tables: Mapping[tuple[str, str], Any], protocol: str) -> Scores:
         key: {metric: other[f"{protocol}/{metric}"].to_numpy() for metric in scored} for key, other in tables.items()
     }
     columns = tuple(with_aggregates(next(iter(measured.values())), protocol))
-    values = {key: np.column_stack(list(with_aggregates(found, protocol).values())) for key, found in measured.items()}
+    values = {
+        key: np.column_stack(list(with_aggregates(metrics, protocol).values())) for key, metrics in measured.items()
+    }
     return Scores(ids, first["reference_tokens"].to_pylist(), columns, values)
 
 
 def with_aggregates(metrics: Mapping[str, Array], protocol: str) -> dict[str, Array]:
     """Metrics with relevance, factuality and overall of each caption, whose means are those of the means."""
-    found = dict(metrics)
+    aggregates = dict(metrics)
     for name, parts in (
         ("relevance", PROTOCOLS[protocol].relevance),
         ("factuality", FACTUALITY),
         ("overall", ("relevance", "factuality")),
     ):
-        if all(part in found for part in parts):
-            found[name] = mean([found[part] for part in parts])
-    return found
+        if all(part in aggregates for part in parts):
+            aggregates[name] = mean([aggregates[part] for part in parts])
+    return aggregates
 
 
 def mean(parts: Sequence[Array]) -> Array:
-    found: Array = np.mean(parts, axis=0)
-    return found
+    average: Array = np.mean(parts, axis=0)
+    return average
 
 
 def known(names: Iterable[str], scores: Scores) -> list[str]:

@@ -10,7 +10,7 @@ from radcap.metrics.protocols import PLACES, PROTOCOLS
 from radcap.report.audit.check import Audit
 from radcap.report.audit.render import flip_line, verdict
 from radcap.report.markdown import markdown
-from radcap.report.statistics.families import Difference, Estimate
+from radcap.report.statistics.analysis import Difference, Estimate
 from radcap.report.statistics.significance import BASELINES, Findings, model_of
 from radcap.report.tables import comparison, correlations
 from radcap.report.tables.comparison import COLUMNS, number

@@ -89,7 +89,9 @@ def _content(config: str) -> str:
 
 def checkpoints_of(settings: Settings, key: str) -> TrainingCheckpoints:
     """The checkpoints of a model's fine-tuning under these settings."""
-    return TrainingCheckpoints(layout.states(key) / training_fingerprint(settings, key), label=f"finetune {key}")
+    return TrainingCheckpoints(
+        layout.training_checkpoints(key) / training_fingerprint(settings, key), label=f"finetune {key}"
+    )
 
 
 @contextlib.contextmanager
@@ -102,7 +104,7 @@ def locked_checkpoints(settings: Settings, key: str) -> Iterator[TrainingCheckpo
     checkpoints = checkpoints_of(settings, key)
     folder, label = checkpoints.folder, checkpoints.label
     # Two locks: models/<key> belongs to this workspace, but queued experiments share the run's checkpoints.
-    with _locked(layout.record("finetune", key).with_suffix(".lock"), label), _locked(_lock_file(folder), label):
+    with _locked(layout.run_record("finetune", key).with_suffix(".lock"), label), _locked(_lock_file(folder), label):
         _delete_outdated(folder, days=settings.train.resume.keep_days, label=label)
         for unfinished in folder.glob(".step-*"):
             shutil.rmtree(unfinished)

@@ -69,4 +69,4 @@ def run_record(stage: str, model: str | None = None) -> Iterator[dict[str, Any]]
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **record,
     }
-    files.write_json(layout.record(stage, model), record)
+    files.write_json(layout.run_record(stage, model), record)

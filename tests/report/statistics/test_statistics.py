@@ -9,9 +9,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radcap.report.statistics.analysis import Analysis, effects
 from radcap.report.statistics.bootstrap import bca, resampled
 from radcap.report.statistics.clusters import summed
-from radcap.report.statistics.families import Analysis, effects, holm, letters
+from radcap.report.statistics.correction import holm, letters
 from radcap.report.statistics.permutation import p_values
 
 COLUMNS = ("rouge1", "overall")

@@ -44,17 +44,17 @@ def find_concepts(text: str) -> frozenset[str]:
     words = _words(text)
     names = {tuple(_words(name)): concept.cui for name, concept in lexicon.by_name().items()}
     longest = max(map(len, names))
-    found, at = set(), 0
+    concepts_found, at = set(), 0
     while at < len(words):
         for length in range(min(longest, len(words) - at), 0, -1):
             cui = names.get(tuple(words[at : at + length]))
             if cui is not None:
-                found.add(cui)
+                concepts_found.add(cui)
                 break
         else:
             length = 1
         at += length
-    return frozenset(found)
+    return frozenset(concepts_found)
 
 
 def _study(case: Case, rng: np.random.Generator, *, side: str | None) -> str:

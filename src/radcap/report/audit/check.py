@@ -72,8 +72,8 @@ def audit(figures: Figures) -> Audit:
         source=figures.source,
         checked=checks.checked,
         unchecked=checks.unchecked,
-        findings=tuple(found for found in checks.findings if not found.follows),
-        follow=tuple(found for found in checks.findings if found.follows),
+        findings=tuple(finding for finding in checks.findings if not finding.follows),
+        follow=tuple(finding for finding in checks.findings if finding.follows),
         flips=tuple(flips),
         remarks=tuple(checks.remarks),
     )

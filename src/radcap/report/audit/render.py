@@ -27,8 +27,8 @@ def as_json(audit: Audit) -> dict[str, Any]:
         "source": audit.source,
         "checked": audit.checked,
         "unchecked": audit.unchecked,
-        "findings": [_finding(found) for found in audit.findings],
-        "follow": [_finding(found) for found in audit.follow],
+        "findings": [_finding(finding) for finding in audit.findings],
+        "follow": [_finding(finding) for finding in audit.follow],
         "flips": [_flip(flip) for flip in audit.flips],
         "remarks": list(audit.remarks),
     }
@@ -36,8 +36,8 @@ def as_json(audit: Audit) -> dict[str, Any]:
 
 def verdict(audit: Audit) -> str:
     """One line: how much was recomputed, and how much of it is off."""
-    told = f"{audit.source}: {audit.checked} figures recomputed, {len(audit.findings)} off by more than rounding"
-    return told + (f", {audit.unchecked} without all their components" if audit.unchecked else "")
+    text = f"{audit.source}: {audit.checked} figures recomputed, {len(audit.findings)} off by more than rounding"
+    return text + (f", {audit.unchecked} without all their components" if audit.unchecked else "")
 
 
 def flip_line(flip: Flip) -> str:
@@ -52,11 +52,11 @@ def flip_line(flip: Flip) -> str:
 
 def _lines(audit: Audit) -> Iterable[str]:
     yield verdict(audit)
-    for found in audit.findings:
-        yield f"  {_line(found)}" + (f" ({found.why})" if found.why else "")
+    for finding in audit.findings:
+        yield f"  {_line(finding)}" + (f" ({finding.why})" if finding.why else "")
     if audit.follow:
         yield "consequences: these agree with the printed figures they are computed from, but not with the components"
-    yield from (f"  {_line(found)}, of the printed ones {_parts(found)}" for found in audit.follow)
+    yield from (f"  {_line(finding)}, of the printed ones {_parts(finding)}" for finding in audit.follow)
     if audit.flips:
         yield "rankings that flip"
     yield from (f"  {flip_line(flip)}" for flip in audit.flips)
@@ -65,34 +65,34 @@ def _lines(audit: Audit) -> Iterable[str]:
     yield from (f"  {remark}" for remark in audit.remarks)
 
 
-def _line(found: Finding) -> str:
-    table, row, figure, printed, formula, low, high = _cells(found)
+def _line(finding: Finding) -> str:
+    table, row, figure, printed, formula, low, high = _cells(finding)
     return f"{table}  {row:<24} {figure:<12} printed {printed:>6}  by formula {formula:>8}  ({low} to {high})"
 
 
 def _section(audit: Audit) -> str:
     parts = [f"## {audit.source}\n\n{verdict(audit)}.\n"]
     if audit.findings:
-        rows = [[*_cells(found), found.why] for found in audit.findings]
+        rows = [[*_cells(finding), finding.why] for finding in audit.findings]
         parts.append(markdown([*HEADER, "Would be right as"], rows, words=3))
     if audit.follow:
         parts.append("Consequences: they agree with printed figures, but not with the components.\n")
-        rows = [[*_cells(found), _parts(found)] for found in audit.follow]
+        rows = [[*_cells(finding), _parts(finding)] for finding in audit.follow]
         parts.append(markdown([*HEADER, "From printed figures"], rows, words=3))
     for heading, lines in (("Rankings that flip", map(flip_line, audit.flips)), ("Remarks", audit.remarks)):
-        if told := "".join(f"- {line}\n" for line in lines):
-            parts.append(f"{heading}:\n\n{told}")
+        if text := "".join(f"- {line}\n" for line in lines):
+            parts.append(f"{heading}:\n\n{text}")
     return "\n".join(parts)
 
 
-def _cells(found: Finding) -> list[str]:
-    places, formula = found.printed.places, found.formula
+def _cells(finding: Finding) -> list[str]:
+    places, formula = finding.printed.places, finding.formula
     shown = [_value(number, places) for number in (formula.value, formula.low, formula.high)]
-    return [found.table, found.row, found.figure, str(found.printed), *shown]
+    return [finding.table, finding.row, finding.figure, str(finding.printed), *shown]
 
 
-def _parts(found: Finding) -> str:
-    return _value(found.parts.value, found.printed.places) if found.parts else ""
+def _parts(finding: Finding) -> str:
+    return _value(finding.parts.value, finding.printed.places) if finding.parts else ""
 
 
 def _value(number: Fraction, places: int) -> str:
@@ -101,17 +101,17 @@ def _value(number: Fraction, places: int) -> str:
     return f"{whole}.{decimals[:places]}{decimals[places:].rstrip('0')}"
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
     return {
-        "table": found.table,
-        "row": found.row,
-        "figure": found.figure,
-        "printed": float(found.printed.value),
-        "by_formula": _round(found.formula.value),
-        "from": _round(found.formula.low),
-        "to": _round(found.formula.high),
-        "of_printed_figures": _round(found.parts.value) if found.parts else None,
-        "why": found.why or None,
+        "table": finding.table,
+        "row": finding.row,
+        "figure": finding.figure,
+        "printed": float(finding.printed.value),
+        "by_formula": _round(finding.formula.value),
+        "from": _round(finding.formula.low),
+        "to": _round(finding.formula.high),
+        "of_printed_figures": _round(finding.parts.value) if finding.parts else None,
+        "why": finding.why or None,
     }
 
 

@@ -13,24 +13,24 @@ from radcap.settings import Settings
 
 def figures(settings: Settings) -> Figures | None:
     """metrics/<model>.json, the audits of what trained, and Table 5; None before anything was scored."""
-    found = {key: files.read_json(layout.metrics(key)) for key in settings.models if layout.metrics(key).exists()}
-    if not found:
+    results = {key: files.read_json(layout.metrics(key)) for key in settings.models if layout.metrics(key).exists()}
+    if not results:
         return None
     table5 = layout.tables() / "table5.json"
-    told = files.read_json(table5)["rows"] if table5.exists() else []
-    prompted = {key: row(result["modality"]) for key, result in found.items() if "modality" in result}
+    rows = files.read_json(table5)["rows"] if table5.exists() else []
+    prompted = {key: row(result["modality"]) for key, result in results.items() if "modality" in result}
     return Figures(
         source="metrics/*.json",
-        main={key: row(result) for key, result in found.items()},
+        main={key: row(result) for key, result in results.items()},
         prompted=prompted,
-        changes={line["model"]: _changes(line) for line in told if _is_change(line, prompted)},
+        changes={line["model"]: _changes(line) for line in rows if _is_change(line, prompted)},
         others={
             f"{key} {state}": row(part)
-            for key, result in found.items()
+            for key, result in results.items()
             for state, part in result.items()
             if isinstance(part, dict) and "overall" in part and state != "modality"
         },
-        shares=tuple(share for key in found for share in _share(key)),
+        shares=tuple(share for key in results for share in _share(key)),
         relevance=PROTOCOLS[settings.score.protocol].relevance,
     )
 
@@ -51,7 +51,7 @@ def _changes(line: Mapping[str, Any]) -> dict[str, Printed]:
 
 
 def _share(key: str) -> list[Share]:
-    path = layout.tuned(key) / "audit.json"
+    path = layout.fine_tuned(key) / "audit.json"
     if not path.exists():
         return []
     audit = files.read_json(path)

@@ -11,42 +11,44 @@ from radcap.data import articles
 from radcap.report import scores
 from radcap.report.compare.read import Experiment
 from radcap.report.published import COLUMNS
-from radcap.report.statistics.families import Analysis
+from radcap.report.statistics.analysis import Analysis
 from radcap.report.statistics.significance import rounded
 from radcap.settings import Report
 
 ABSENT = "(absent)"
 
 
-def compare(found: Sequence[Experiment], report: Report, *, protocol: str, seed: int) -> dict[str, Any]:
+def compare(experiments: Sequence[Experiment], report: Report, *, protocol: str, seed: int) -> dict[str, Any]:
     """Everything about the experiments, as JSON holds it. Tests are on the plain captions under `protocol`."""
-    differences, remarks = tests(found, report, protocol=protocol, seed=seed)
+    differences, remarks = tests(experiments, report, protocol=protocol, seed=seed)
     return {
-        "experiments": {one.name: one.rev for one in found},
+        "experiments": {experiment.name: experiment.rev for experiment in experiments},
         "protocol": protocol,
-        "parameters": parameters(found),
-        "models": figures(found),
+        "parameters": parameters(experiments),
+        "models": figures(experiments),
         "tests": differences,
         "alpha": report.alpha,
         "remarks": remarks,
     }
 
 
-def parameters(found: Sequence[Experiment]) -> dict[str, dict[str, Any]]:
+def parameters(experiments: Sequence[Experiment]) -> dict[str, dict[str, Any]]:
     """{dotted key: {experiment: value}} of keys that are not alike in all.
 
     Of models that only some experiments have, the list `models` tells.
     """
-    listed = [list(one.params.get("models", {})) for one in found]
+    listed = [list(experiment.params.get("models", {})) for experiment in experiments]
     shared = set(listed[0]).intersection(*listed)
     flat = {
-        one.name: dict(_flat({**one.params, "models": {key: one.params["models"][key] for key in shared}}))
+        experiment.name: dict(
+            _flat({**experiment.params, "models": {key: experiment.params["models"][key] for key in shared}})
+        )
         | {"models": keys}
-        for one, keys in zip(found, listed, strict=True)
+        for experiment, keys in zip(experiments, listed, strict=True)
     }
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     rows = {key: {name: values.get(key, ABSENT) for name, values in flat.items()} for key in keys}
-    return {key: row for key, row in rows.items() if any(value != row[found[0].name] for value in row.values())}
+    return {key: row for key, row in rows.items() if any(value != row[experiments[0].name] for value in row.values())}
 
 
 def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -55,20 +57,20 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [pair for name, value in tree.items() for pair in _flat(value, f"{prefix}.{name}" if prefix else name)]
 
 
-def figures(found: Sequence[Experiment]) -> list[dict[str, Any]]:
+def figures(experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
     """A row per model and experiment: what trained, scores, cost; None for what is not known."""
     rows = []
-    for model in dict.fromkeys(key for one in found for key in one.metrics):
-        for one in found:
-            if model not in one.metrics:
+    for model in dict.fromkeys(key for experiment in experiments for key in experiment.metrics):
+        for experiment in experiments:
+            if model not in experiment.metrics:
                 continue
-            audit, cost = one.audits.get(model, {}), one.costs.get(model, {})
+            audit, cost = experiment.audits.get(model, {}), experiment.costs.get(model, {})
             rows.append(
                 {
                     "model": model,
-                    "experiment": one.name,
+                    "experiment": experiment.name,
                     **{name: audit.get(name) for name in ("variant", "trained", "percent")},
-                    **{name: one.metrics[model].get(name) for name in COLUMNS},
+                    **{name: experiment.metrics[model].get(name) for name in COLUMNS},
                     **{name: cost.get(name) for name in ("seconds", "peak_memory_mib")},
                 }
             )
@@ -76,19 +78,19 @@ def figures(found: Sequence[Experiment]) -> list[dict[str, Any]]:
 
 
 def tests(
-    found: Sequence[Experiment], report: Report, *, protocol: str, seed: int
+    experiments: Sequence[Experiment], report: Report, *, protocol: str, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Paired tests of every two experiments, model by model, one family; and what could not be tested, with why.
 
     Models whose captions score alike in all experiments are no part of the family.
     """
     remarks = [
-        f"{one.name}: {what} of {', '.join(lost)} not in DVC's cache"
-        for one in found
-        for what, there in (("audits", one.audits), ("per-caption scores", one.tables))
-        if (lost := [key for key in one.metrics if key not in there])
+        f"{experiment.name}: {what} of {', '.join(lost)} not in DVC's cache"
+        for experiment in experiments
+        for what, there in (("audits", experiment.audits), ("per-caption scores", experiment.tables))
+        if (lost := [key for key in experiment.metrics if key not in there])
     ]
-    tables = {(key, one.name): scored for one in found for key, scored in one.tables.items()}
+    tables = {(key, experiment.name): scored for experiment in experiments for key, scored in experiment.tables.items()}
     if not tables:
         return [], remarks
     ids = next(iter(tables.values()))["id"]
@@ -101,15 +103,15 @@ def tests(
     tables = {key: scored for key, scored in tables.items() if key[0] not in alike}
     if not tables:
         return [], remarks
-    clusters = articles.by_image(found[0].articles, ids.to_pylist())
+    clusters = articles.by_image(experiments[0].articles, ids.to_pylist())
     if clusters:
-        remarks.append(f"resampled by source article: {len({one for one in clusters if one}):,} are known")
+        remarks.append(f"resampled by source article: {len(set(clusters) - {None, ''}):,} are known")
     return _differences(tables, report, clusters, protocol=protocol, seed=seed), remarks
 
 
 def _same(tables: Mapping[tuple[str, str], Any], model: str) -> bool:
-    own = [scored for (key, _), scored in tables.items() if key == model]
-    return all(scored.equals(own[0]) for scored in own)
+    scores_of_model = [scored for (key, _), scored in tables.items() if key == model]
+    return all(scored.equals(scores_of_model[0]) for scored in scores_of_model)
 
 
 def _differences(
@@ -136,12 +138,12 @@ def _differences(
         if not tables[pair[0]].equals(tables[pair[1]])
     ]
     # The later experiment minus the earlier one: a gain is positive.
-    found = analysis.differences([(_name(*second), _name(*first)) for first, second in keys])
+    differences = analysis.differences([(_name(*second), _name(*first)) for first, second in keys])
     rows = []
-    for (first, second), chunk in zip(keys, _chunks(found, len(whole.columns)), strict=True):
+    for (first, second), chunk in zip(keys, _chunks(differences, len(whole.columns)), strict=True):
         for difference in chunk:
-            told = rounded(asdict(difference)) | {"first": second[1], "second": first[1]}
-            rows.append({"model": first[0], **told, "significant": difference.p_holm < report.alpha})
+            row = rounded(asdict(difference)) | {"first": second[1], "second": first[1]}
+            rows.append({"model": first[0], **row, "significant": difference.p_holm < report.alpha})
     return rows
 
 

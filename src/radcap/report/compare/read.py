@@ -75,7 +75,7 @@ def _experiment(name: str, rev: str, protocol: str) -> Experiment:
         rev=rev,
         params=params,
         metrics=_each(stored, {key: layout.metrics(key).as_posix() for key in models}),
-        audits=_each(stored, {key: (layout.tuned(key) / "audit.json").as_posix() for key in models}),
+        audits=_each(stored, {key: (layout.fine_tuned(key) / "audit.json").as_posix() for key in models}),
         tables=_tables(stored, models, protocol),
         costs=_costs(params),
         articles=_articles(stored),

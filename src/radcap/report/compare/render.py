@@ -14,24 +14,24 @@ TableOf = Callable[[Sequence[str], Sequence[Sequence[str]], int], str]
 SHOWN = ("relevance", "factuality", "overall")
 
 
-def text(found: Mapping[str, Any]) -> str:
-    return _page(found, lambda header, rows, words: aligned(header, rows, words=words), mark="")
+def text(comparison: Mapping[str, Any]) -> str:
+    return _page(comparison, lambda header, rows, words: aligned(header, rows, words=words), mark="")
 
 
-def as_markdown(found: Mapping[str, Any]) -> str:
-    return _page(found, lambda header, rows, words: markdown(header, rows, words=words), mark="## ")
+def as_markdown(comparison: Mapping[str, Any]) -> str:
+    return _page(comparison, lambda header, rows, words: markdown(header, rows, words=words), mark="## ")
 
 
-def _page(found: Mapping[str, Any], table: TableOf, *, mark: str) -> str:
-    names = list(found["experiments"])
-    revs = ", ".join(f"{name} ({rev[:7]})" for name, rev in found["experiments"].items())
-    parts = [f"{mark}Experiments\n", f"{revs}; protocol {found['protocol']}\n", f"{mark}Parameters that differ\n"]
-    rows = [[key, *(_value(row[name]) for name in names)] for key, row in found["parameters"].items()]
+def _page(comparison: Mapping[str, Any], table: TableOf, *, mark: str) -> str:
+    names = list(comparison["experiments"])
+    revs = ", ".join(f"{name} ({rev[:7]})" for name, rev in comparison["experiments"].items())
+    parts = [f"{mark}Experiments\n", f"{revs}; protocol {comparison['protocol']}\n", f"{mark}Parameters that differ\n"]
+    rows = [[key, *(_value(row[name]) for name in names)] for key, row in comparison["parameters"].items()]
     parts.append(table(["Parameter", *names], rows, 1 + len(names)) if rows else "None.\n")
-    parts += [f"{mark}What trained, scores, cost\n", _figures(found["models"], table)]
-    parts += [f"{mark}Differences\n", _tests(found, table)]
-    if found["remarks"]:
-        parts.append("".join(f"- {remark}\n" for remark in found["remarks"]))
+    parts += [f"{mark}What trained, scores, cost\n", _figures(comparison["models"], table)]
+    parts += [f"{mark}Differences\n", _tests(comparison, table)]
+    if comparison["remarks"]:
+        parts.append("".join(f"- {remark}\n" for remark in comparison["remarks"]))
     return "\n".join(parts)
 
 
@@ -55,8 +55,8 @@ def _figures(rows: Iterable[Mapping[str, Any]], table: TableOf) -> str:
     return table(header, cells, 3)
 
 
-def _tests(found: Mapping[str, Any], table: TableOf) -> str:
-    columns = {row["column"] for row in found["tests"]}
+def _tests(comparison: Mapping[str, Any], table: TableOf) -> str:
+    columns = {row["column"] for row in comparison["tests"]}
     shown = [name for name in SHOWN if name in columns] or [name for name in COLUMNS if name in columns]
     rows = [
         [
@@ -64,7 +64,7 @@ def _tests(found: Mapping[str, Any], table: TableOf) -> str:
             *(f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"),
             *(f"{row['p_holm']:.4f}", f"{row['effect']:+.2f}", "yes" if row["significant"] else "no"),
         ]
-        for row in found["tests"]
+        for row in comparison["tests"]
         if row["column"] in shown
     ]
     header = ["Model", "Experiments", "Column", "Difference", "Interval", "p (Holm)", "dz", "Significant"]

@@ -67,7 +67,7 @@ def gallery(params: Settings) -> Gallery:
         (model, path) for model in params.models for path in sorted(layout.captions(model).glob("*.jsonl"), key=_rank)
     ]
     scored = {(model, path.stem): layout.scores(model) / f"{path.stem}.parquet" for model, path in found}
-    modality, predicted = _modality(layout.modalities("test"), ids, test["cuis"])
+    modality, predicted = _modality(layout.predicted_modalities("test"), ids, test["cuis"])
     return Gallery(
         ids=ids,
         references=list(test["raw_caption"]),
@@ -96,15 +96,15 @@ def _lacking(params: Settings, found: Sequence[tuple[str, Path]], scored: Mappin
 
 
 def _run(model: str, path: Path, scored: Path, ids: Sequence[str], protocol: str) -> Run:
-    made = records.read_captions(path)
-    if [caption.id for caption in made] != ids:
+    captions = records.read_captions(path)
+    if [caption.id for caption in captions] != ids:
         raise UserError(f"{path}: ids differ from the test split's; run `dvc repro generate@{model}`")
     scores, concepts = _scores(scored, ids, protocol) if scored.exists() else ({}, None)
     return Run(
         model=model,
         variant=path.stem,
-        captions=[caption.caption for caption in made],
-        cut=[caption.finish == "length" for caption in made],
+        captions=[caption.caption for caption in captions],
+        cut=[caption.finish == "length" for caption in captions],
         scores=scores,
         concepts=concepts,
     )
@@ -113,8 +113,8 @@ def _run(model: str, path: Path, scored: Path, ids: Sequence[str], protocol: str
 def _scores(path: Path, ids: Sequence[str], name: str) -> tuple[dict[str, list[float | None]], list[list[str]] | None]:
     """({metric or aggregate as tables name it: a value per caption}, CUIs per caption), without what was not scored."""
     protocol = PROTOCOLS[name]
-    wanted = [f"{name}/{metric}" for metric in METRICS]
-    columns = _columns(path, ids, [*wanted, f"candidate_cuis/{protocol.semantic_types}"])
+    names = [f"{name}/{metric}" for metric in METRICS]
+    columns = _columns(path, ids, [*names, f"candidate_cuis/{protocol.semantic_types}"])
     plain = {metric: columns[f"{name}/{metric}"] for metric in METRICS}
     each = [aggregates(dict(zip(plain, values, strict=True)), protocol) for values in zip(*plain.values(), strict=True)]
     both = {**{part: [row[part] for row in each] for part in ("overall", "relevance", "factuality")}, **plain}

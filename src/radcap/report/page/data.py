@@ -31,8 +31,8 @@ def blocks(gallery: Gallery, placed: Placed) -> Iterator[str]:
         _check(f"{run.model}/{run.variant}", len(gallery.ids), _columns(run))
         yield block(f"run-{number}", _run(run, concepts))
         runs.append({"model": run.model, "variant": run.variant, "metrics": list(run.scores), "cut": sum(run.cut)})
-    own = [gallery.references, gallery.modality, gallery.predicted, gallery.concepts, placed.sources]
-    _check("gallery", len(gallery.ids), own)
+    columns = [gallery.references, gallery.modality, gallery.predicted, gallery.concepts, placed.sources]
+    _check("gallery", len(gallery.ids), columns)
     yield block("images", placed.sources)
     references = [[concepts.of(cui) for cui in found] for found in gallery.concepts]
     yield block(

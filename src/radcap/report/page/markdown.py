@@ -18,7 +18,7 @@ def sections(path: Path) -> list[Section]:
 
     Pictures are read from beside the file; one that is not there is told in words.
     """
-    found: list[Section] = []
+    sections_found: list[Section] = []
     heading, level, lines, is_written = path.stem.replace("_", " ").capitalize(), 2, list[str](), False
     for line in [*path.read_text(encoding="utf-8").splitlines(), "# end"]:
         match = _HEADING.fullmatch(line)
@@ -27,9 +27,9 @@ def sections(path: Path) -> list[Section]:
             continue
         # A heading may stand over others alone; what the file's name stands for may be nothing.
         if (parts := list(_parts(lines, path.parent))) or is_written:
-            found.append(Section(heading=heading, parts=parts, level=level))
+            sections_found.append(Section(heading=heading, parts=parts, level=level))
         heading, level, lines, is_written = _plain(match[2]), 2 if match[1] == "#" else 3, [], True
-    return found
+    return sections_found
 
 
 def _parts(lines: list[str], folder: Path) -> Iterator[str | Table | Picture]:

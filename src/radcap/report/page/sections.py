@@ -29,16 +29,16 @@ def navigation(sections: Iterable[Section]) -> str:
     )
 
 
-def paragraphs(text: str) -> str:
+def paragraphs(content: str) -> str:
     """Paragraphs are parted by blank lines; lines that begin with "- " are a list."""
-    found = []
-    for block in re.split(r"\n\s*\n", text.strip()):
+    blocks = []
+    for block in re.split(r"\n\s*\n", content.strip()):
         for is_list, lines in groupby(block.splitlines(), key=lambda line: line.startswith("- ")):
             if is_list:
-                found.append("<ul>" + "".join(f"<li>{escape(line[2:])}</li>" for line in lines) + "</ul>")
-            elif said := escape(" ".join(lines).strip()):
-                found.append(f"<p>{said}</p>")
-    return "".join(found)
+                blocks.append("<ul>" + "".join(f"<li>{escape(line[2:])}</li>" for line in lines) + "</ul>")
+            elif content := escape(" ".join(lines).strip()):
+                blocks.append(f"<p>{content}</p>")
+    return "".join(blocks)
 
 
 def _section(section: Section, number: int) -> str:
@@ -102,11 +102,11 @@ def _brief(heading: str) -> str:
 
 def _values(cells: Sequence[str | float | None]) -> list[float | None] | None:
     """What a column sorts by, None for a missing cell; None for a column of text."""
-    found = [_value(cell) for cell in cells]
-    units = {unit for value, unit in found if value is not None}
-    if len(units) != 1 or any(value is None and unit for value, unit in found):
+    values = [_value(cell) for cell in cells]
+    units = {unit for value, unit in values if value is not None}
+    if len(units) != 1 or any(value is None and unit for value, unit in values):
         return None
-    return [value for value, _ in found]
+    return [value for value, _ in values]
 
 
 def _value(cell: str | float | None) -> tuple[float | None, str]:

@@ -79,8 +79,8 @@ def bundle() -> str:
 def _frame(fields: Mapping[str, str]) -> tuple[str, str]:
     """The page up to its data, and after it. What may run or style is named by its hash: no other script can."""
     style, script = (OWN / "page.css").read_text(encoding="utf-8"), bundle()
-    own = {"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)}
-    filled = {**fields, **own}
+    placeholders = {"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)}
+    filled = {**fields, **placeholders}
     halves = (OWN / "page.html").read_text(encoding="utf-8").split("{{data}}")
     # In one pass: what fills a field is not searched for fields.
     before, after = (re.sub(r"{{(\w+)}}", lambda match: filled[match[1]], half) for half in halves)

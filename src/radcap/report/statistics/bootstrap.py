@@ -12,17 +12,17 @@ from scipy.special import ndtr, ndtri
 from radcap.report.statistics.clusters import Array, Sums, blocks
 
 
-def resampled(given: Sums, *, resamples: int, rng: np.random.Generator) -> Array:
+def resampled(sums: Sums, *, resamples: int, rng: np.random.Generator) -> Array:
     """Means of bootstrap samples, (resamples, columns): how often each cluster is drawn, times its sums."""
-    clusters = len(given)
-    totals = np.column_stack([given.sums, given.sizes])
+    clusters = len(sums)
+    totals = np.column_stack([sums.sums, sums.sizes])
     means = []
     for rows in blocks(resamples, clusters):
         drawn = rng.integers(0, clusters, (rows, clusters), dtype=np.int64)
         drawn += np.arange(rows)[:, None] * clusters
         weights = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
-        found = weights.astype(np.float64) @ totals
-        means.append(found[:, :-1] / found[:, -1:])
+        weighted = weights.astype(np.float64) @ totals
+        means.append(weighted[:, :-1] / weighted[:, -1:])
     return np.concatenate(means)
 
 

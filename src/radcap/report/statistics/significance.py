@@ -9,7 +9,8 @@ from typing import Any
 
 from radcap.metrics.protocols import PLACES
 from radcap.report.scores import PLAIN, Scores
-from radcap.report.statistics.families import Analysis, Difference, Estimate, letters
+from radcap.report.statistics.analysis import Analysis, Difference, Estimate
+from radcap.report.statistics.correction import letters
 from radcap.settings import Report
 
 BASELINES = ("base", "shuffled")
@@ -34,10 +35,10 @@ class Findings:
 
     def of(self, family: str, column: str) -> list[Difference]:
         """The differences of a family in one column."""
-        return [found for found in self.families[family] if found.column == column]
+        return [difference for difference in self.families[family] if difference.column == column]
 
-    def significant(self, found: Difference) -> bool:
-        return found.p_holm < self.settings.alpha
+    def significant(self, difference: Difference) -> bool:
+        return difference.p_holm < self.settings.alpha
 
     def letters(self, column: str) -> dict[str, str]:
         """{model: letters}, best model first. Models that share a letter do not differ significantly in the column."""
@@ -94,24 +95,24 @@ def model_of(system: str) -> str:
     return system.split(" ")[0]
 
 
-def as_json(found: Findings) -> dict[str, Any]:
+def as_json(findings: Findings) -> dict[str, Any]:
     """reports/statistics.json: everything, rounded."""
     return {
-        "captions": found.captions,
-        "clusters": found.clusters,
-        **found.settings.model_dump(mode="json", include={"resamples", "confidence", "alpha"}),
+        "captions": findings.captions,
+        "clusters": findings.clusters,
+        **findings.settings.model_dump(mode="json", include={"resamples", "confidence", "alpha"}),
         "intervals": "bootstrap, bias-corrected and accelerated",
         "tests": "paired sign-flip permutations, two-sided; p_holm within a family and column",
         "effect": "Cohen's dz",
         "estimates": [
             {"model": model, "variant": variant, "column": column, **rounded(asdict(estimate))}
-            for (model, variant), columns in found.estimates.items()
+            for (model, variant), columns in findings.estimates.items()
             for column, estimate in columns.items()
         ],
-        "letters": {column: found.letters(column) for column in found.columns},
+        "letters": {column: findings.letters(column) for column in findings.columns},
         "families": {
             family: [rounded(asdict(difference)) for difference in differences]
-            for family, differences in found.families.items()
+            for family, differences in findings.families.items()
         },
     }
 

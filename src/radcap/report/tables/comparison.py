@@ -36,8 +36,8 @@ def publish(settings: Settings) -> None:
 
     UserError if a model has no scores.
     """
-    sources = {layout.metrics(key): layout.scores(key) / layout.MEANS for key in settings.models}
-    sources[layout.metrics("modality")] = layout.MODALITY / layout.MEANS
+    sources = {layout.metrics(key): layout.scores(key) / layout.STAGE_METRICS for key in settings.models}
+    sources[layout.metrics("modality")] = layout.MODALITY / layout.STAGE_METRICS
     results = {}
     for path, source in sources.items():
         if not source.exists():
@@ -56,13 +56,13 @@ def publish(settings: Settings) -> None:
 
 def collect(settings: Settings) -> dict[str, dict[str, Any]]:
     """{model: content of its metrics file}, in the order of params.yaml. UserError if a model has none."""
-    found = {}
+    results = {}
     for key in settings.models:
         path = layout.metrics(key)
         if not path.exists():
             raise UserError(f"{path} not found; run `dvc repro aggregate`")
-        found[key] = files.read_json(path)
-    return found
+        results[key] = files.read_json(path)
+    return results
 
 
 def overall(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -100,8 +100,8 @@ def unscored(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _measured(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    found = list(results)
-    return [name for name in COLUMNS if any(figures.get(name) is not None for figures in found)]
+    rows = list(results)
+    return [name for name in COLUMNS if any(figures.get(name) is not None for figures in rows)]
 
 
 def number(value: float | None) -> str:

@@ -14,20 +14,20 @@ def modalities(inputs: Inputs) -> Table:
     """Table 1: images of each modality, by their curated concepts, in all splits."""
     splits = {split: inputs.prepared["splits"][split]["modalities"] for split in layout.SPLITS}
     printed = inputs.study["table1_modalities"]
-    named = [name for name in printed if name != OTHER]
-    rest = sorted({name for counts in splits.values() for name in counts} - set(named))
+    names = [name for name in printed if name != OTHER]
+    rest = sorted({name for counts in splits.values() for name in counts} - set(names))
     whole = sum(count for counts in splits.values() for count in counts.values())
     lines = []
-    for name in (*named, OTHER):
+    for name in (*names, OTHER):
         parts = rest if name == OTHER else [name]
-        counts = {split: sum(found.get(part, 0) for part in parts) for split, found in splits.items()}
+        counts = {split: sum(counts_of.get(part, 0) for part in parts) for split, counts_of in splits.items()}
         total = sum(counts.values())
-        told = {
+        figures = {
             "images": figure(total, printed[name]["count"], comparable=inputs.comparable),
             "percent": figure(round(100 * total / whole, 1), printed[name]["percent"], comparable=inputs.comparable),
         }
-        lines.append(Line((name,), {split: Figure(count) for split, count in counts.items()} | told))
-    shares = {part: sum(found.get(part, 0) for found in splits.values()) for part in rest}
+        lines.append(Line((name,), {split: Figure(count) for split, count in counts.items()} | figures))
+    shares = {part: sum(counts_of.get(part, 0) for counts_of in splits.values()) for part in rest}
     return Table(
         name="table1",
         title="Table 1. Modalities of the images",
@@ -51,14 +51,14 @@ def models(inputs: Inputs) -> Table:
         counts = {name: part["total"] for name, part in audit["components"].items()}
         sizes = {name: counts.pop(name, 0) for name in ("vision", "connector")}
         counted = inputs.plan["models"].get(key, {}).get("total")
-        told = {
+        figures = {
             **{name: Figure(size) for name, size in sizes.items()},
             "language": Figure(sum(counts.values())),
             "params": figure(audit["total"], printed.get("params"), comparable=inputs.comparable),
             "full_size": figure(counted, printed.get("params"), comparable=True),
             **{f"study_{name}": Figure(published=printed.get(name)) for name in ("encoder", "connector", "decoder")},
         }
-        lines.append(Line((key,), told, inputs.group(key)))
+        lines.append(Line((key,), figures, inputs.group(key)))
     text = ("published",)
     return Table(
         name="table2",
@@ -85,7 +85,7 @@ def adapters(inputs: Inputs) -> Table:
     lines = []
     for key in inputs.models:
         audit, printed = inputs.audits[key], inputs.study["table3_adapters"].get(key, {})
-        told = {
+        figures = {
             "trained": figure(audit["trained"], printed.get("trained"), comparable=inputs.comparable),
             "percent": figure(audit["percent"], printed.get("percent"), comparable=inputs.comparable),
             "r": Figure(audit["r"]),
@@ -93,7 +93,7 @@ def adapters(inputs: Inputs) -> Table:
             "scaling": figure(audit["scaling"], printed.get("scaling"), comparable=inputs.comparable),
             "targets": Figure(audit["variant"], printed.get("targets")),
         }
-        lines.append(Line((key,), told, inputs.group(key)))
+        lines.append(Line((key,), figures, inputs.group(key)))
     return Table(
         name="table3",
         title="Table 3. Adapters: trained parameters, their share of the model, scaling (alpha / r), targets",

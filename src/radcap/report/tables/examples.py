@@ -26,8 +26,8 @@ class Texts:
 
 def examples(inputs: Inputs, scores: Scores, texts: Texts, *, count: int) -> list[Table]:
     """Tables 6, 7, ..."""
-    chosen = choose(scores, count)
-    return [_table(inputs, scores, texts, at, number) for number, at in enumerate(chosen, start=6)]
+    positions = choose(scores, count)
+    return [_table(inputs, scores, texts, at, number) for number, at in enumerate(positions, start=6)]
 
 
 def choose(scores: Scores, count: int) -> list[int]:
@@ -50,8 +50,8 @@ def _table(inputs: Inputs, scores: Scores, texts: Texts, at: int, number: int) -
         for variant in (PLAIN, "modality"):
             if (key, variant) not in texts.captions:
                 continue
-            told = {name: round(float(scores.column(key, name, variant=variant)[at]), 4) for name in columns}
-            figures = {name: Figure(value) for name, value in told.items()}
+            means = {name: round(float(scores.column(key, name, variant=variant)[at]), 4) for name in columns}
+            figures = {name: Figure(value) for name, value in means.items()}
             lines.append(Line((key, variant), {"caption": Figure(texts.captions[key, variant][at])} | figures))
     alone = ("measured",)
     return Table(

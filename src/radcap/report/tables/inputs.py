@@ -58,13 +58,13 @@ class Inputs:
 
     def printed(self, table: str, key: str, name: str) -> Decimal | None:
         """A published figure; None where the study has no such row or prints none."""
-        found: Decimal | None = self.study[table].get(key, {}).get(name)
-        return found
+        value: Decimal | None = self.study[table].get(key, {}).get(name)
+        return value
 
 
 def read(settings: Settings, plan: Mapping[str, Any]) -> Inputs:
     """UserError where a file is missing."""
-    report = layout.prepared()
+    report = layout.data_report()
     if not report.exists():
         raise UserError(f"{report} not found; `dvc repro prepare` makes it")
     return Inputs(

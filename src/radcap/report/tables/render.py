@@ -20,13 +20,13 @@ LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 
 def as_markdown(table: Table) -> str:
     """A heading, the table, notes. Groups are rows of their own."""
-    found = grid(table)
+    cells = grid(table)
     body = []
-    for group, rows in groupby(found.rows, key=lambda row: row[0]):
+    for group, rows in groupby(cells.rows, key=lambda row: row[0]):
         if group:
-            body.append([f"**{group}**", *[""] * (len(found.header) - 1)])
+            body.append([f"**{group}**", *[""] * (len(cells.header) - 1)])
         body += [[_plain(cell) for cell in cells] for _, cells in rows]
-    text = markdown(found.header, body, words=found.words, wide=found.wide) if body else ""
+    text = markdown(cells.header, body, words=cells.words, wide=cells.wide) if body else ""
     return "\n".join([f"# {table.title}\n", text, *(f"{note}\n" for note in table.notes)]).rstrip() + "\n"
 
 
@@ -44,9 +44,9 @@ def as_csv(table: Table) -> str:
 
 def as_latex(table: Table) -> str:
     """For packages booktabs and graphicx: a float that is as wide as the text."""
-    found = grid(table)
+    cells = grid(table)
     columns = "".join(
-        "p{0.5\\textwidth}" if n in found.wide else "l" if n < found.words else "r" for n in range(len(found.header))
+        "p{0.5\\textwidth}" if n in cells.wide else "l" if n < cells.words else "r" for n in range(len(cells.header))
     )
     lines = [
         "\\begin{table}",
@@ -56,8 +56,8 @@ def as_latex(table: Table) -> str:
         "\\resizebox{\\textwidth}{!}{%",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
-        _latex_row(found.header),
-        *_latex_body(found),
+        _latex_row(cells.header),
+        *_latex_body(cells),
         "\\bottomrule",
         "\\end{tabular}}",
         *(f"\\par\\footnotesize {_latex(note)}" for note in table.notes),
@@ -70,11 +70,11 @@ def as_json(table: Table) -> str:
     """Every figure with its sides; rows in the table's order."""
     rows: list[dict[str, Any]] = []
     for line in table.lines:
-        told: dict[str, Any] = {"group": line.group or None, **dict(zip(table.heads, line.names, strict=True))}
+        record: dict[str, Any] = {"group": line.group or None, **dict(zip(table.heads, line.names, strict=True))}
         for column in table.columns:
-            found = line.figures.get(column.name, Figure())
-            told[column.name] = {side: getattr(found, side) for side in SIDES if side in column.sides}
-        rows.append(told)
+            figure = line.figures.get(column.name, Figure())
+            record[column.name] = {side: getattr(figure, side) for side in SIDES if side in column.sides}
+        rows.append(record)
     whole = {
         "table": table.name,
         "title": table.title,
@@ -94,11 +94,11 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("\\", "\\\\").replace("|", "\\|")
 
 
-def _latex_body(found: Grid) -> Iterable[str]:
-    for group, rows in groupby(found.rows, key=lambda row: row[0]):
+def _latex_body(cells: Grid) -> Iterable[str]:
+    for group, rows in groupby(cells.rows, key=lambda row: row[0]):
         yield "\\midrule"
         if group:
-            yield f"\\multicolumn{{{len(found.header)}}}{{l}}{{\\textit{{{_latex(group)}}}}} \\\\"
+            yield f"\\multicolumn{{{len(cells.header)}}}{{l}}{{\\textit{{{_latex(group)}}}}} \\\\"
         yield from (_latex_row(cells) for _, cells in rows)
 
 

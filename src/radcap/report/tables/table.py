@@ -102,8 +102,8 @@ def _stacked(table: Table) -> Grid:
         for side in shown(table):
             figures = [(getattr(line.figures.get(c.name, Figure()), side), c) for c in table.columns if side in c.sides]
             if any(value is not None for value, _ in figures):
-                told = {c.name: cell(value, c, side) for value, c in figures}
-                cells = [*line.names, label(side, table), *(told.get(c.name, "") for c in table.columns)]
+                texts = {c.name: cell(value, c, side) for value, c in figures}
+                cells = [*line.names, label(side, table), *(texts.get(c.name, "") for c in table.columns)]
                 rows.append((line.group, cells))
     header = [*table.heads.values(), "Figures", *(column.heading for column in table.columns)]
     return Grid(header, rows, len(table.heads) + 1, frozenset())

@@ -21,7 +21,7 @@ NOT_COMPARABLE = (
 
 def tables(inputs: Inputs, scores: Scores, texts: Texts) -> list[Table]:
     """Tables 1 to 7, or as many examples as the settings ask for."""
-    made = [
+    all_tables = [
         dataset_and_models.modalities(inputs),
         dataset_and_models.models(inputs),
         dataset_and_models.adapters(inputs),
@@ -29,16 +29,16 @@ def tables(inputs: Inputs, scores: Scores, texts: Texts) -> list[Table]:
         quality.prompting(inputs),
         *examples(inputs, scores, texts, count=inputs.settings.report.examples),
     ]
-    return [table if table.comparable else _marked(table) for table in made]
+    return [table if table.comparable else _marked(table) for table in all_tables]
 
 
 def _marked(table: Table) -> Table:
     return replace(table, notes=(*table.notes, NOT_COMPARABLE)) if "published" in shown(table) else table
 
 
-def write(folder: Path, made: Sequence[Table]) -> None:
+def write(folder: Path, all_tables: Sequence[Table]) -> None:
     """The same tables give the same bytes; an older folder goes."""
     with files.atomic_folder(folder) as out:
-        for table in made:
+        for table in all_tables:
             for suffix, render in FORMS.items():
                 files.write_text(out / f"{table.name}.{suffix}", render(table))

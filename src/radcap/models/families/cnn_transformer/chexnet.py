@@ -30,36 +30,36 @@ def load_features(densenet: nn.Module, path: Path) -> int:
     """
     stored = {_monai_name(name): tensor for name, tensor in _tensors(path).items()}
     head = {name for name in stored if name.startswith("classifier.")}
-    wanted = densenet.state_dict()
+    expected = densenet.state_dict()
     # Batch norms count their batches since 2018 only, and the count matters to none of them.
-    counts = {name for name in wanted if name.endswith("num_batches_tracked")}
-    missing = sorted(wanted.keys() - stored.keys() - counts)
-    unexpected = sorted(stored.keys() - wanted.keys() - head)
-    reshaped = sorted(n for n in wanted.keys() & stored.keys() if wanted[n].shape != stored[n].shape)
-    told = [
+    counts = {name for name in expected if name.endswith("num_batches_tracked")}
+    missing = sorted(expected.keys() - stored.keys() - counts)
+    unexpected = sorted(stored.keys() - expected.keys() - head)
+    reshaped = sorted(n for n in expected.keys() & stored.keys() if expected[n].shape != stored[n].shape)
+    mistakes = [
         f"{len(names)} weights are {what}, first {names[0]}"
         for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
         if names
     ]
-    if told:
-        raise ValueError(f"{path.name} is no CheXNet of this size: {'; '.join(told)}")
-    densenet.load_state_dict({name: stored.get(name, wanted[name]) for name in wanted})
+    if mistakes:
+        raise ValueError(f"{path.name} is no CheXNet of this size: {'; '.join(mistakes)}")
+    densenet.load_state_dict({name: stored.get(name, expected[name]) for name in expected})
     return len(head)
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        found: Any = (
+        state: Any = (
             load_file(path)
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
         raise ValueError(f"{path.name} cannot be read as weights: {' '.join(str(error).split())[:200]}") from None
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path.name} holds no state_dict of tensors")
-    return found
+    return state
 
 
 def _monai_name(name: str) -> str:

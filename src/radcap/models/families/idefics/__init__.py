@@ -83,8 +83,8 @@ class Idefics(Family):
         return self.build(config), processor
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
-        made = load_image_processor(IdeficsImageProcessorPil, source, revision=revision, image=image)
-        return IdeficsProcessor.from_pretrained(source, revision=revision, image_processor=made)
+        processor = load_image_processor(IdeficsImageProcessorPil, source, revision=revision, image=image)
+        return IdeficsProcessor.from_pretrained(source, revision=revision, image_processor=processor)
 
     def encode_prompt(self, processor: Any, image: Image, prompt: str) -> Tensors:
         # The processor takes the image in its place among the texts and adds the tokens around it.

@@ -70,8 +70,8 @@ class Llava(Family):
         tree, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
         processor_class, image_processor_class = PROCESSORS[tree["model_type"]]
         # The PIL image processor by name: what is installed beside must not change the pixels.
-        made = load_image_processor(image_processor_class, source, revision=revision, image=image)
-        return processor_class.from_pretrained(source, revision=revision, image_processor=made)
+        processor = load_image_processor(image_processor_class, source, revision=revision, image=image)
+        return processor_class.from_pretrained(source, revision=revision, image_processor=processor)
 
     def image_tokens(self, processor: Any, width: int, height: int) -> int:
         return int(processor._get_num_multimodal_tokens([[height, width]])["num_image_tokens"][0])

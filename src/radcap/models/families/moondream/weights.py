@@ -78,9 +78,9 @@ def convert(tensors: Mapping[str, torch.Tensor], config: MoondreamConfig) -> dic
         "unexpected": given.keys() - expected.keys(),
         "of another shape": {n for n in expected.keys() & given.keys() if tuple(given[n].shape) != expected[n]},
     }
-    found = [f"{len(names)} weights are {how}, first {min(names)}" for how, names in wrong.items() if names]
-    if found:
-        raise ValueError("; ".join(found))
+    mistakes = [f"{len(names)} weights are {how}, first {min(names)}" for how, names in wrong.items() if names]
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
     return {name: _taken(given[place.name], place.third).reshape(shapes[name]) for name, place in wanted.items()}
 
 

@@ -97,8 +97,8 @@ class SmolVLM(Family):
         return self.build(config), processor
 
     def load_processor(self, source: str, *, revision: str | None, image: Mapping[str, Any]) -> Any:
-        made = load_image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
-        return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=made)
+        processor = load_image_processor(Idefics3ImageProcessorPil, source, revision=revision, image=image)
+        return Idefics3Processor.from_pretrained(source, revision=revision, image_processor=processor)
 
     def image_tokens(self, processor: Any, width: int, height: int) -> int:
         return int(processor._get_num_multimodal_tokens([[height, width]])["num_image_tokens"][0])
