@@ -32,6 +32,8 @@ def main() -> None:
         folders = {"generated": generated, "this": Path.cwd()}
         if options.before:
             folders["before"] = options.before
+        for folder in folders.values():
+            check(folder)
         seconds = {side: [] for side in folders}
         for _ in range(options.rounds):
             for side, folder in folders.items():
@@ -41,6 +43,14 @@ def main() -> None:
         print(f"{side:<10}{value:6.2f} s  {value / best['generated']:.2f}x the generated pipeline")
     if "before" in best:
         print(f"this / before: {best['this'] / best['before']:.2f}")
+
+
+def check(folder: Path) -> None:
+    """Exit if `dvc repro` would run anything."""
+    command = [sys.executable, "-m", "dvc", "repro", "--dry"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if not done.stdout.strip().endswith(UP_TO_DATE):
+        raise SystemExit(f"{folder}: `dvc repro` is no no-op there; make its results first")
 
 
 def repro(folder: Path) -> float:
